@@ -1,0 +1,67 @@
+"""Every way a job can end other than done, and the errors around it.
+
+    WorkerError
+    ├── JobError
+    │   ├── RetryLater   transient: the same job is tried again after a delay, and the error counts
+    │   ├── GiveUp       permanent: the job fails for good with its error code
+    │   ├── PutBack      not now (shutdown, a limit, an open breaker): handed back, nothing is counted
+    │   └── StaleClaim   a newer attempt owns the job: whatever this one found out is dropped
+    ├── SettingsError    the environment can't be used; the message is one line for a person
+    └── DatabaseError    the database can't be used; the message is one line for a person
+
+Error codes are dotted, lower case and stable (`provider.rate_limited`, `template.syntax`): people and
+dashboards group by them. Messages are for people and never contain a key or a prompt.
+"""
+
+from __future__ import annotations
+
+
+class WorkerError(Exception):
+    """The root of every error this package raises on purpose."""
+
+
+class JobError(WorkerError):
+    """A job did not end as done; `code` says why in a word, `message` in a sentence."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+
+class RetryLater(JobError):
+    """Transient: try the same job again, after `after_seconds` if the other side named a time."""
+
+    def __init__(self, code: str, message: str, *, after_seconds: float | None = None) -> None:
+        super().__init__(code, message)
+        self.after_seconds = after_seconds
+
+
+class GiveUp(JobError):
+    """Permanent: trying again would end the same way."""
+
+
+class PutBack(JobError):
+    """Not now: another attempt, here or elsewhere, goes on with the job and nothing is counted."""
+
+    def __init__(self, code: str, message: str, *, after_seconds: float = 0.0) -> None:
+        super().__init__(code, message)
+        self.after_seconds = after_seconds
+
+
+class StaleClaim(JobError):
+    """A newer attempt owns this job, so this one must not write anything more."""
+
+    def __init__(self, message: str = "a newer attempt owns this job") -> None:
+        super().__init__("worker.stale_claim", message)
+
+
+class SettingsError(WorkerError):
+    """A setting is missing or wrong."""
+
+
+class DatabaseError(WorkerError):
+    """The database can't be used as it is."""
