@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     database_pool_wait_seconds: PositiveFloat = _env(
         "WORKER_DATABASE_POOL_WAIT_SECONDS",
         default=30.0,
-        description="How long a thread waits for a connection (or for Postgres to come back) before it fails.",
+        description="How long a thread waits for a free connection, or for Postgres to come back.",
     )
     database_statement_timeout_ms: PositiveInt = _env(
         "WORKER_DATABASE_STATEMENT_TIMEOUT_MS",
@@ -80,18 +80,13 @@ class Settings(BaseSettings):
     # The broker
     broker_lease_seconds: PositiveFloat = _env(
         "WORKER_BROKER_LEASE_SECONDS",
-        default=8.0,
+        default=7.0,
         description="A process silent for this long is taken for dead and its messages go to others.",
     )
     broker_poll_seconds: PositiveFloat = _env(
         "WORKER_BROKER_POLL_SECONDS",
-        default=2.0,
+        default=5.0,
         description="Poll interval that covers lost notifications.",
-    )
-    shutdown_grace_seconds: PositiveFloat = _env(
-        "WORKER_SHUTDOWN_GRACE_SECONDS",
-        default=20.0,
-        description="After SIGTERM running jobs get this long; what is left then is handed back.",
     )
 
     # Retries

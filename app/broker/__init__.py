@@ -1,0 +1,4 @@
+"""The broker: Dramatiq messages in Postgres, held by lease. `broker.py` tells the whole story."""
+
+from app.broker.broker import LeaseBroker as LeaseBroker
+from app.broker.deliveries import QueuePolicy as QueuePolicy

@@ -1,0 +1,49 @@
+"""Lens runs: a person's prompt, or a lens with its inputs, sent to a model once."""
+
+from __future__ import annotations
+
+import structlog
+
+from app import prompts, providers
+from app.claims import Claim
+from app.database import database
+from app.platform import keys
+from app.platform.lens_runs import LensRun, complete_run, fail_run, store_artifact
+from app.settings import settings
+from app.work import work
+
+log = structlog.get_logger(__name__)
+
+#: Time for everything around the provider call: rendering, keys, and waiting for the database.
+AROUND_THE_CALL_MS = 90_000
+
+
+@work(
+    "lens_run",
+    queue="lens_runs",
+    job=LensRun,
+    fail=fail_run,
+    time_limit_ms=settings().provider_timeout_ms + AROUND_THE_CALL_MS,
+)
+def execute_lens_run(claim: Claim[LensRun]) -> None:
+    """Run one queued lens: render its prompt, ask the model, store the answer."""
+    run = claim.job
+    model = providers.resolve_model(run.model_key, run.provider_key)
+    prompt = prompts.for_run(database(), run)
+    answer = providers.ask(
+        model,
+        prompt,
+        key=keys.for_run(database(), settings(), run, model.provider),
+        deadline_seconds=settings().provider_timeout_ms / 1000,
+    )
+    with claim.finish() as tx:
+        complete_run(tx, run, answer)
+        store_artifact(tx, run, answer)
+    log.info(
+        "processed queued run",
+        runId=str(run.run_id),
+        requestId=str(run.request_id),
+        durationMs=answer.latency_ms,
+        provider=answer.provider,
+        model=run.model_key,
+    )

@@ -1,0 +1,75 @@
+"""What a worker or scheduler process needs before its actors are imported: logs, alerts and the broker."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import dramatiq
+import psycopg2
+from dramatiq.middleware import AgeLimit, Callbacks, CurrentMessage, Retries, ShutdownNotifications, TimeLimit
+from periodiq import PeriodiqMiddleware
+
+from app import logs
+from app.broker import LeaseBroker, QueuePolicy
+from app.database import connect, database
+from app.errors import SettingsError
+from app.heartbeat import Heartbeat
+from app.settings import Settings, settings
+from app.work import open_claims
+
+#: A tick of a sweep that is older than this is dropped: the next one does the same work.
+STALE_TICK_SECONDS = 30
+
+#: Short sweeps keep two threads free of long AI calls, and wait behind interactive work for a second.
+POLICIES = {
+    "lens_runs": QueuePolicy(leave_free=2),
+    "sweeps": QueuePolicy(max_in_flight=4, handicap_ms=1_000),
+}
+
+
+def boot() -> LeaseBroker:
+    """Set the process's broker up; what can't work ends the process with one line and exit code 2."""
+    try:
+        configured = settings()
+    except SettingsError as error:
+        _refuse(str(error))
+    logs.configure(configured.log_level)
+    _check_schema(configured)
+    broker = LeaseBroker(
+        database(),
+        configured,
+        policies=POLICIES,
+        middleware=[
+            AgeLimit(),
+            TimeLimit(),
+            ShutdownNotifications(),
+            Callbacks(),
+            # Jobs decide for themselves whether to be tried again, and say so by raising Retry.
+            Retries(retry_when=lambda _retries, error: isinstance(error, dramatiq.Retry)),
+            CurrentMessage(),
+            PeriodiqMiddleware(skip_delay=STALE_TICK_SECONDS),
+            Heartbeat(configured),
+            open_claims,
+        ],
+    )
+    dramatiq.set_broker(broker)
+    return broker
+
+
+def _check_schema(configured: Settings) -> None:
+    try:
+        session = connect(configured.database_url.get_secret_value(), "lf-worker boot")
+    except psycopg2.OperationalError as error:
+        _refuse(f"the database can't be reached: {str(error).strip().splitlines()[0]}")
+    with session.cursor() as row:
+        row.execute("SELECT to_regclass('worker.claims') IS NOT NULL")
+        (migrated,) = row.fetchone() or (False,)
+    session.close()
+    if not migrated:
+        _refuse("the database has no worker schema; run `lf-worker migrate` first")
+
+
+def _refuse(reason: str) -> NoReturn:
+    print(f"lf-worker: {reason}", file=sys.stderr)  # noqa: T201 - logs may not be configured yet
+    raise SystemExit(2)

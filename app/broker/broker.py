@@ -1,0 +1,241 @@
+"""A Dramatiq broker on dramatiq-pg's table in which a message belongs to a process by lease.
+
+What differs from the stock broker: messages are taken in batches and only when a thread is free, for all
+queues on one connection; delayed messages wait in the table; a process is alive while it renews its lease,
+so nothing hangs on session locks; acknowledgements are written in batches and are tried until they succeed.
+A process holds three connections, however many queues and threads it has, besides those of its jobs.
+
+It does not protect against a job that runs twice because its process was taken for dead: `app.claims`
+does, by refusing the results of all attempts but the newest.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+import structlog
+from dramatiq import Message as DramatiqMessage
+from dramatiq import Middleware, Worker
+from dramatiq.broker import Consumer
+from dramatiq.errors import ConnectionError as BrokerConnectionError
+from dramatiq_pg import PostgresBroker
+from psycopg2.extensions import cursor
+from psycopg2.extras import Json
+
+from app.broker.deliveries import Deliveries, Delivery, QueuePolicy
+from app.broker.finisher import Ended, Finisher
+from app.broker.lease import Lease
+from app.broker.taker import Taker
+from app.database import CONNECTION_ERRORS, Database
+from app.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+Message = DramatiqMessage[Any]
+
+_ENQUEUE = "SELECT worker.enqueue_messages(%s::jsonb[], %s::bigint[])"
+_ENQUEUE_UNIQUE = "SELECT worker.enqueue_messages(%s::jsonb[], %s::bigint[], %s::text[])"
+
+#: How long an enqueue outside a transaction is tried again when the connection breaks under it.
+ENQUEUE_RETRY_SECONDS = 60.0
+
+#: How long a stopping process tries to write its last acknowledgements and give back the rest.
+HAND_BACK_SECONDS = 5.0
+
+
+class LeaseBroker(PostgresBroker):
+    """The worker's broker; see the module's text.
+
+    Parameters:
+      database: where `enqueue` gets its connections.
+      settings: DSN, lease and poll times.
+      policies: how a process shares its threads among queues; queues not named share freely.
+      middleware: the complete list; there are no defaults, because Dramatiq's own open a port.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        *,
+        policies: dict[str, QueuePolicy] | None = None,
+        middleware: Iterable[Middleware] = (),
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._policies = policies or {}
+        self._post: _PostOffice | None = None
+        super().__init__(
+            pool=database,
+            results=False,
+            schema="dramatiq",
+            prefix="",
+            # First in the list, so that its shutdown hook runs after everybody else's.
+            middleware=[_Lifecycle(), *middleware],
+        )
+
+    def declare_queue(self, queue_name: str) -> None:
+        """Make a queue known. There is no delay queue: delayed messages wait in the queue itself."""
+        if queue_name not in self.queues:
+            self.emit_before("declare_queue", queue_name)
+            self.queues[queue_name] = True
+            self.emit_after("declare_queue", queue_name)
+
+    def enqueue(self, message: Message, *, delay: int | None = None) -> Message:
+        """Send a message, or send it again under its id; `delay` is in milliseconds.
+
+        Raises dramatiq's ConnectionError when the database stays away for a minute.
+        """
+        self.emit_before("enqueue", message, delay)
+        give_up_at = time.monotonic() + ENQUEUE_RETRY_SECONDS
+        while True:
+            try:
+                self._database.call(_ENQUEUE, ([_encode(message)], [delay or 0]))
+                break
+            except CONNECTION_ERRORS as error:
+                if time.monotonic() > give_up_at:
+                    raise BrokerConnectionError(str(error).strip()) from error
+        self.emit_after("enqueue", message, delay)
+        return message
+
+    def enqueue_in(
+        self, tx: cursor, *messages: Message, delay_ms: int = 0, unique_key: str | None = None
+    ) -> None:
+        """Send messages as a part of the caller's transaction, all in one round trip.
+
+        With `unique_key` nothing is sent while another message of that key waits.
+        """
+        for message in messages:
+            self.emit_before("enqueue", message, delay_ms)
+        tx.execute(
+            _ENQUEUE_UNIQUE,
+            (
+                [_encode(message) for message in messages],
+                [delay_ms] * len(messages),
+                [unique_key] * len(messages),
+            ),
+        )
+        for message in messages:
+            self.emit_after("enqueue", message, delay_ms)
+
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 30_000) -> Consumer:
+        """A consumer of one queue; Dramatiq's worker calls it for each. `prefetch` has no meaning here."""
+        if self._post is None:
+            raise RuntimeError("a consumer needs a worker: start one before consuming")
+        self._post.deliveries.open_inbox(queue_name)
+        self._post.taker.queue_opened()
+        return _LeaseConsumer(self._post, queue_name, timeout / 1000)
+
+    @property
+    def process_id(self) -> str | None:
+        """The id under which this process holds its lease, while a worker runs."""
+        return self._post.process_id if self._post else None
+
+    def open_post_office(self, threads: int) -> None:
+        """Start the threads that carry messages between the table and `threads` worker threads."""
+        self._post = _PostOffice(self._settings, threads, self._policies)
+
+    def stop_taking(self) -> None:
+        """Take no more messages; what is held goes on."""
+        if self._post:
+            self._post.taker.stop()
+
+    def close_post_office(self) -> None:
+        """Write the last acknowledgements and give back what is still held."""
+        if self._post:
+            self._post.close()
+            self._post = None
+
+    def close(self) -> None:
+        """Close the connections of the jobs."""
+        self._database.close()
+
+
+class _PostOffice:
+    """The three threads of a process, and what they share."""
+
+    def __init__(self, settings: Settings, threads: int, policies: dict[str, QueuePolicy]) -> None:
+        dsn = settings.database_url.get_secret_value()
+        self.process_id = str(uuid.uuid4())
+        self.deliveries = Deliveries(threads, policies)
+        self.finisher = Finisher(dsn, self.process_id)
+        self.lease = Lease(
+            dsn,
+            self.process_id,
+            worker_id=settings.instance_id,
+            threads=threads,
+            lease_seconds=settings.broker_lease_seconds,
+        )
+        self.taker = Taker(
+            dsn,
+            self.process_id,
+            self.deliveries,
+            poll_seconds=settings.broker_poll_seconds,
+            on_undecodable=self._reject_undecodable,
+        )
+        for thread in (self.lease, self.finisher, self.taker):
+            thread.start()
+
+    def end(self, delivery: Delivery, *, rejected: bool) -> None:
+        """Free the delivery's thread and have its ending written."""
+        message = delivery.encode().decode() if rejected else None
+        self.finisher.write(Ended(delivery.message_id, delivery.number, message))
+        self.deliveries.end(delivery)
+        self.taker.thread_freed()
+
+    def close(self) -> None:
+        for thread in (self.taker, self.lease, self.finisher):
+            thread.stop()
+            thread.join(HAND_BACK_SECONDS)
+            if thread.is_alive():
+                log.warning("thread did not end in time; the lease will run out", thread=thread.name)
+
+    def _reject_undecodable(self, text: str, number: int) -> None:
+        message_id = json.loads(text).get("message_id")
+        if message_id:
+            self.finisher.write(Ended(str(message_id), number, text))
+
+
+class _LeaseConsumer(Consumer):
+    """One queue's messages, as Dramatiq's consumer thread wants them."""
+
+    def __init__(self, post: _PostOffice, queue_name: str, timeout_seconds: float) -> None:
+        self._post = post
+        self._queue_name = queue_name
+        self._timeout_seconds = timeout_seconds
+
+    def __next__(self) -> Delivery | None:
+        return self._post.deliveries.next(self._queue_name, self._timeout_seconds)
+
+    def ack(self, message: Delivery) -> None:
+        self._post.end(message, rejected=False)
+
+    def nack(self, message: Delivery) -> None:
+        self._post.end(message, rejected=True)
+
+    def requeue(self, messages: Iterable[Delivery]) -> None:
+        """Nothing to do: what a process still holds when its worker has stopped is given back together."""
+
+    def close(self) -> None:
+        """Nothing to close: the connections belong to the process."""
+
+
+class _Lifecycle(Middleware):
+    """Ties the broker's threads to the worker's: no taking after SIGTERM, hand-back at the very end."""
+
+    def before_worker_boot(self, broker: LeaseBroker, worker: Worker) -> None:
+        broker.open_post_office(worker.worker_threads)
+
+    def before_worker_shutdown(self, broker: LeaseBroker, worker: Worker) -> None:
+        broker.stop_taking()
+
+    def after_worker_shutdown(self, broker: LeaseBroker, worker: Worker) -> None:
+        broker.close_post_office()
+
+
+def _encode(message: Message) -> Json:
+    return Json(json.loads(message.encode()))

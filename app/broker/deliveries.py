@@ -1,0 +1,99 @@
+"""What this process holds: the messages in its threads and inboxes, and how many more it may take."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+
+from dramatiq import Message
+from dramatiq.broker import MessageProxy
+
+
+@dataclass(frozen=True)
+class QueuePolicy:
+    """How a process shares its threads among its queues."""
+
+    #: At most this many messages of the queue at once; None means as many as there are threads.
+    max_in_flight: int | None = None
+    #: Threads that other queues can count on, however much waits here.
+    leave_free: int = 0
+    #: A waiting message counts as this much younger than it is, so queues with a smaller handicap go first.
+    handicap_ms: int = 0
+
+    def cap(self, threads: int) -> int:
+        """Most messages of the queue that a process of `threads` threads works on at once; at least one."""
+        cap = threads if self.max_in_flight is None else min(self.max_in_flight, threads)
+        return max(1, min(cap, threads - self.leave_free))
+
+
+class Delivery(MessageProxy):
+    """A message as it was handed to this process; `number` tells it from later deliveries of the same one."""
+
+    def __init__(self, message: Message[object], number: int) -> None:
+        super().__init__(message)
+        self.number = number
+
+
+class Deliveries:
+    """The deliveries that this process holds, thread-safe, and the room it has for more."""
+
+    def __init__(self, threads: int, policies: dict[str, QueuePolicy]) -> None:
+        self.threads = threads
+        self._policies = policies
+        self._inboxes: dict[str, SimpleQueue[Delivery]] = {}
+        self._held: dict[tuple[str, int], Delivery] = {}
+        self._in_flight: Counter[str] = Counter()
+        self._guard = threading.Lock()
+
+    def open_inbox(self, queue_name: str) -> None:
+        """Begin to take messages of a queue."""
+        with self._guard:
+            self._inboxes.setdefault(queue_name, SimpleQueue())
+
+    @property
+    def queues(self) -> list[str]:
+        """The queues this process takes messages of, in the order of their handicap."""
+        with self._guard:
+            return sorted(self._inboxes, key=lambda name: (self.policy(name).handicap_ms, name))
+
+    def policy(self, queue_name: str) -> QueuePolicy:
+        """The policy of a queue; queues without one of their own share freely."""
+        return self._policies.get(queue_name, QueuePolicy())
+
+    def room(self) -> tuple[int, dict[str, int]]:
+        """Free threads in all, and how many more messages each queue may have; full queues are left out."""
+        with self._guard:
+            free = max(0, self.threads - len(self._held))
+            rooms = {name: self._policy_cap(name) - self._in_flight[name] for name in self._inboxes}
+        return free, {name: room for name, room in rooms.items() if room > 0}
+
+    def begin(self, delivery: Delivery) -> None:
+        """Hold a delivery and put it where its queue's consumer waits."""
+        with self._guard:
+            self._held[delivery.message_id, delivery.number] = delivery
+            self._in_flight[delivery.queue_name] += 1
+            inbox = self._inboxes[delivery.queue_name]
+        inbox.put(delivery)
+
+    def next(self, queue_name: str, timeout_seconds: float) -> Delivery | None:
+        """The next delivery of a queue, or None when none came in time."""
+        try:
+            return self._inboxes[queue_name].get(timeout=timeout_seconds)
+        except Empty:
+            return None
+
+    def end(self, delivery: Delivery) -> None:
+        """Let go of a delivery: its thread is free."""
+        with self._guard:
+            if self._held.pop((delivery.message_id, delivery.number), None) is not None:
+                self._in_flight[delivery.queue_name] -= 1
+
+    def held(self) -> list[Delivery]:
+        """Every delivery that has not ended."""
+        with self._guard:
+            return list(self._held.values())
+
+    def _policy_cap(self, queue_name: str) -> int:
+        return self.policy(queue_name).cap(self.threads)

@@ -1,0 +1,55 @@
+"""Keeps this process's lease, and rescues the messages of processes that lost theirs."""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+from psycopg2.extensions import connection
+
+from app.broker.sessions import SessionThread
+
+log = structlog.get_logger(__name__)
+
+#: A lease is renewed this often in its length, so that a slow statement or two don't cost it.
+RENEWALS_PER_LEASE = 3.5
+
+
+class Lease(SessionThread):
+    """Renews the lease on a session of its own, whatever the other threads of the process do.
+
+    Nothing is rescued during the first lease after a (re)connect: when the database was away, every
+    process's lease ran out, and the first one back must not take the running jobs of all the others.
+    """
+
+    def __init__(
+        self, dsn: str, process_id: str, *, worker_id: str, threads: int, lease_seconds: float
+    ) -> None:
+        super().__init__(dsn, "lease")
+        self._terms = (process_id, worker_id, threads, lease_seconds)
+        self._lease_seconds = lease_seconds
+        self._held_before = False
+
+    def serve(self, session: connection) -> None:
+        """Renew and rescue until stopped."""
+        rescue_from = time.monotonic() + self._lease_seconds
+        while not self._stopping.is_set():
+            self._renew(session)
+            if time.monotonic() >= rescue_from:
+                self._rescue(session)
+            self._stopping.wait(self._lease_seconds / RENEWALS_PER_LEASE)
+
+    def _renew(self, session: connection) -> None:
+        with session.cursor() as row:
+            row.execute("SELECT worker.renew_lease(%s, %s, %s, %s)", self._terms)
+            (was_gone,) = row.fetchone() or (False,)
+        if was_gone and self._held_before:
+            log.warning("lease was lost", process=self._terms[0], lease_seconds=self._lease_seconds)
+        self._held_before = True
+
+    def _rescue(self, session: connection) -> None:
+        with session.cursor() as row:
+            row.execute("SELECT worker.rescue_messages()")
+            (rescued,) = row.fetchone() or (0,)
+        if rescued:
+            log.warning("rescued messages of dead processes", messages=rescued)

@@ -1,0 +1,126 @@
+"""Claims: which message works on which job, so that a job is never lost and never done twice.
+
+A message is a ticket: it says that there is a job of its kind to do, not which. The first time it is
+worked on, the next job is claimed and recorded under the message's id in the same transaction; when the
+message comes again, after an error, a deploy or the death of its worker, the record leads to the same job.
+Results are written together with the end of the claim, and only by its newest attempt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from psycopg2.extensions import cursor
+
+from app.database import Database
+from app.errors import JobError, StaleClaim
+
+Job = TypeVar("Job")
+
+
+class Opened(StrEnum):
+    """What a message was found to stand for; the values of worker.open_claim."""
+
+    CLAIMED = "claimed"
+    RESUMED = "resumed"
+    POISON = "poison"
+    NOTHING = "nothing"
+    FINISHED = "finished"
+    GONE = "gone"
+
+
+@dataclass
+class Claim(Generic[Job]):
+    """One attempt at one job.
+
+    `job` is the claimed row, parsed; `errors` and `deaths` count what earlier attempts ended in.
+    """
+
+    database: Database
+    message_id: UUID
+    kind: str
+    job_id: UUID
+    job: Job
+    attempt: int
+    errors: int
+    deaths: int
+
+    @contextmanager
+    def finish(self, outcome: str = "succeeded", error: JobError | None = None) -> Iterator[cursor]:
+        """One transaction that ends the claim and takes the job's results.
+
+        Raises StaleClaim, and writes nothing, when a newer attempt owns the job.
+        """
+        with self.database.transaction() as tx:
+            tx.execute(
+                "SELECT worker.finish_claim(%s, %s, %s, %s, %s) AS ours",
+                (
+                    self.message_id,
+                    self.attempt,
+                    outcome,
+                    error.code if error else None,
+                    error.message if error else None,
+                ),
+            )
+            if not _only(tx)["ours"]:
+                raise StaleClaim
+            yield tx
+
+    def release(self, error: JobError | None = None) -> None:
+        """Put the job down until its message comes again; an error counts, a hand-back doesn't."""
+        rows = self.database.call(
+            "SELECT worker.release_claim(%s, %s, %s, %s) AS ours",
+            (
+                self.message_id,
+                self.attempt,
+                error.code if error else None,
+                error.message if error else None,
+            ),
+        )
+        if not rows[0]["ours"]:
+            raise StaleClaim
+
+
+def open_claim(
+    database: Database, message_id: UUID, kind: str, worker_id: str, *, max_deaths: int
+) -> tuple[Opened, Claim[dict[str, Any]] | None]:
+    """Find or make the claim of a message, in one round trip; the claim's job is still the raw row.
+
+    There is no claim where there is nothing to do: no job waits, or the job has ended or is gone.
+    """
+    row = database.call(
+        "SELECT * FROM worker.open_claim(%s, %s, %s, %s)", (message_id, kind, worker_id, max_deaths)
+    )[0]
+    opened = Opened(row["outcome"])
+    if opened not in {Opened.CLAIMED, Opened.RESUMED, Opened.POISON}:
+        return opened, None
+    claim = Claim(
+        database,
+        message_id,
+        kind,
+        row["job_id"],
+        row["job"],
+        row["attempt"],
+        row["errors"],
+        row["deaths"],
+    )
+    return opened, claim
+
+
+def hand_back(database: Database, claims: list[Claim[Any]]) -> None:
+    """Mark attempts as put down in good order, so that a deploy doesn't count as a death."""
+    database.call(
+        "SELECT worker.release_claim(c.id, c.attempt) FROM unnest(%s::uuid[], %s) AS c (id, attempt)",
+        ([claim.message_id for claim in claims], [claim.attempt for claim in claims]),
+    )
+
+
+def _only(tx: cursor) -> dict[str, Any]:
+    row = tx.fetchone()
+    assert row is not None
+    return dict(row)

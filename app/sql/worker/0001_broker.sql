@@ -1,0 +1,243 @@
+-- The broker: dramatiq-pg's table, with leases in place of its advisory locks.
+--
+-- The seven columns of dramatiq-pg 0.12 keep their names, types and meaning, so that its producers and
+-- `dramatiq-pg stats` work. Its consumers must not share the table: they take messages that others hold.
+
+CREATE SCHEMA IF NOT EXISTS dramatiq;
+REVOKE ALL ON SCHEMA worker, dramatiq FROM PUBLIC;
+
+CREATE TYPE dramatiq.state AS ENUM (
+    'queued',    -- waiting, or delayed until mtime
+    'consumed',  -- held by the process `owner` since mtime
+    'rejected',  -- a dead letter: failed for good at mtime, with its traceback in the message
+    'done'       -- finished, kept only where results are wanted; ours are deleted
+);
+
+CREATE TABLE dramatiq.queue (
+    message_id uuid PRIMARY KEY,
+    queue_name text NOT NULL DEFAULT 'default',
+    state dramatiq.state DEFAULT 'queued',
+    -- queued: not to be delivered before this time; else: when the state was entered
+    mtime timestamptz DEFAULT now(),
+    message jsonb,
+    result jsonb,
+    result_ttl timestamptz,
+    -- the process that holds the message, in worker.processes
+    owner uuid,
+    -- how often it was handed to a process; names one delivery, so that a late ack can't end a newer one
+    deliveries integer NOT NULL DEFAULT 0,
+    -- at most one waiting message of a key
+    unique_key text
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500);
+
+CREATE INDEX queue_waiting ON dramatiq.queue (queue_name, mtime) WHERE state = 'queued';
+CREATE INDEX queue_held ON dramatiq.queue (owner) WHERE state = 'consumed';
+CREATE INDEX queue_ended ON dramatiq.queue (mtime) WHERE state IN ('rejected', 'done');
+CREATE UNIQUE INDEX queue_unique_waiting ON dramatiq.queue (unique_key) WHERE state = 'queued';
+
+-- A stock producer writes delayed messages to `<queue>.DQ` with an eta; here they wait in their own queue.
+CREATE FUNCTION dramatiq.fn_adopt_delayed_message() RETURNS trigger
+LANGUAGE plpgsql SET search_path = '' AS $$
+BEGIN
+    NEW.queue_name := regexp_replace(NEW.queue_name, '\.DQ$', '');
+    NEW.mtime := to_timestamp((NEW.message #>> '{options,eta}')::double precision / 1000);
+    NEW.message := jsonb_set(NEW.message #- '{options,eta}', '{queue_name}', to_jsonb(NEW.queue_name));
+    PERFORM pg_notify('dramatiq.' || NEW.queue_name || '.enqueue', 'delayed');
+    RETURN NEW;
+END $$;
+
+CREATE TRIGGER adopt_delayed_message BEFORE INSERT ON dramatiq.queue
+    FOR EACH ROW WHEN (NEW.queue_name LIKE '%.DQ') EXECUTE FUNCTION dramatiq.fn_adopt_delayed_message();
+
+-- A process that works; it is alive while its lease runs. All times are the database's.
+CREATE TABLE worker.processes (
+    id uuid PRIMARY KEY,
+    worker_id text NOT NULL,
+    threads integer NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT now(),
+    lease_until timestamptz NOT NULL
+);
+
+-- Put messages into the table, or back into it (a retry keeps its id), in one round trip.
+-- Arguments are parallel arrays; a delay is counted on the database's clock. Wakes each queue once.
+CREATE FUNCTION worker.enqueue_messages(
+    p_messages jsonb[], p_delays_ms bigint[], p_unique_keys text[] DEFAULT NULL
+) RETURNS integer
+LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    v_count integer;
+    v_queue text;
+BEGIN
+    -- Writers of one key queue up here, so that the later one sees the earlier one's message.
+    PERFORM pg_advisory_xact_lock(hashtext('worker.unique_key'), k.hash)
+    FROM (SELECT DISTINCT hashtext(key) AS hash FROM unnest(p_unique_keys) AS key
+          WHERE key IS NOT NULL ORDER BY 1) AS k;
+    INSERT INTO dramatiq.queue AS q (message_id, queue_name, state, mtime, message, unique_key)
+    SELECT (m.message ->> 'message_id')::uuid, m.message ->> 'queue_name', 'queued',
+           now() + coalesce(m.delay_ms, 0) * interval '1 millisecond', m.message, m.unique_key
+    FROM unnest(p_messages, p_delays_ms, p_unique_keys) AS m (message, delay_ms, unique_key)
+    WHERE m.unique_key IS NULL OR NOT EXISTS (
+        SELECT FROM dramatiq.queue w WHERE w.unique_key = m.unique_key AND w.state = 'queued')
+    ON CONFLICT (message_id) DO UPDATE
+        SET state = 'queued', mtime = excluded.mtime, message = excluded.message,
+            queue_name = excluded.queue_name, owner = NULL, unique_key = NULL;
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    FOR v_queue IN SELECT DISTINCT m ->> 'queue_name' FROM unnest(p_messages) AS m LOOP
+        PERFORM pg_notify('dramatiq.' || v_queue || '.enqueue',
+            CASE WHEN (SELECT max(d) FROM unnest(p_delays_ms) AS d) > 0 THEN 'delayed' ELSE '' END);
+    END LOOP;
+    RETURN v_count;
+END $$;
+
+-- One new message for an actor, for triggers and for people at psql; a waiting one of the key is kept.
+CREATE FUNCTION worker.enqueue(
+    p_actor text, p_kwargs jsonb DEFAULT '{}', p_queue text DEFAULT 'default',
+    p_due_at timestamptz DEFAULT now(), p_unique_key text DEFAULT NULL
+) RETURNS uuid
+LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    v_id uuid := gen_random_uuid();
+BEGIN
+    PERFORM worker.enqueue_messages(
+        ARRAY[worker.message(v_id, p_actor, p_queue, p_kwargs)],
+        ARRAY[(extract(epoch FROM p_due_at - now()) * 1000)::bigint],
+        ARRAY[p_unique_key]);
+    RETURN v_id;
+END $$;
+
+-- A message as Dramatiq encodes it.
+CREATE FUNCTION worker.message(p_id uuid, p_actor text, p_queue text, p_kwargs jsonb DEFAULT '{}')
+RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = '' AS $$
+    SELECT jsonb_build_object(
+        'queue_name', p_queue, 'actor_name', p_actor, 'args', '[]'::jsonb, 'kwargs', p_kwargs,
+        'options', '{}'::jsonb, 'message_id', p_id,
+        'message_timestamp', floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint)
+$$;
+
+-- Hand up to p_limit due messages to a process: all its queues in one statement, at most p_caps[i] of
+-- p_queues[i]. A queue ranked behind waits p_handicaps_ms[i] longer than it did, but never for ever.
+CREATE FUNCTION worker.take_messages(
+    p_owner uuid, p_queues text[], p_caps integer[], p_handicaps_ms integer[], p_limit integer
+) RETURNS TABLE (queue_name text, message text, delivery integer)
+LANGUAGE sql SET search_path = '' AS $$
+    WITH due AS MATERIALIZED (
+        SELECT m.message_id, m.mtime + q.handicap_ms * interval '1 millisecond' AS turn
+        FROM unnest(p_queues, p_caps, p_handicaps_ms) AS q (name, cap, handicap_ms)
+        CROSS JOIN LATERAL (
+            SELECT w.message_id, w.mtime FROM dramatiq.queue w
+            WHERE w.queue_name = q.name AND w.state = 'queued' AND w.mtime <= now()
+            ORDER BY w.mtime
+            LIMIT least(q.cap, p_limit)
+            FOR UPDATE SKIP LOCKED
+        ) AS m
+        ORDER BY turn
+        LIMIT p_limit
+    ), taken AS (
+        UPDATE dramatiq.queue w
+        SET state = 'consumed', owner = p_owner, mtime = now(), deliveries = w.deliveries + 1
+        FROM due
+        WHERE w.message_id = due.message_id
+        RETURNING w.queue_name, w.message::text, w.deliveries, due.turn
+    )
+    SELECT taken.queue_name, taken.message, taken.deliveries FROM taken ORDER BY taken.turn
+$$;
+
+-- Milliseconds until the next delayed message of these queues is due; null when none waits.
+CREATE FUNCTION worker.next_due_ms(p_queues text[]) RETURNS double precision
+LANGUAGE sql STABLE SET search_path = '' AS $$
+    SELECT extract(epoch FROM min(d.mtime) - clock_timestamp()) * 1000
+    FROM unnest(p_queues) AS q (name)
+    CROSS JOIN LATERAL (
+        SELECT w.mtime FROM dramatiq.queue w
+        WHERE w.queue_name = q.name AND w.state = 'queued' AND w.mtime > now()
+        ORDER BY w.mtime LIMIT 1
+    ) AS d
+$$;
+
+-- Delete finished messages. Only the delivery that was acknowledged counts, and only for its owner.
+CREATE FUNCTION worker.acknowledge_messages(p_owner uuid, p_ids uuid[], p_deliveries integer[]) RETURNS integer
+LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    v_count integer;
+BEGIN
+    DELETE FROM dramatiq.queue w
+    USING unnest(p_ids, p_deliveries) AS d (message_id, delivery)
+    WHERE w.message_id = d.message_id AND w.deliveries = d.delivery
+      AND w.owner = p_owner AND w.state = 'consumed';
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    RETURN v_count;
+END $$;
+
+-- Keep failed messages as dead letters, with what Dramatiq wrote into them.
+CREATE FUNCTION worker.reject_messages(
+    p_owner uuid, p_ids uuid[], p_deliveries integer[], p_messages jsonb[]
+) RETURNS integer
+LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    v_count integer;
+BEGIN
+    UPDATE dramatiq.queue w SET state = 'rejected', mtime = now(), owner = NULL, message = d.message
+    FROM unnest(p_ids, p_deliveries, p_messages) AS d (message_id, delivery, message)
+    WHERE w.message_id = d.message_id AND w.deliveries = d.delivery
+      AND w.owner = p_owner AND w.state = 'consumed';
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    RETURN v_count;
+END $$;
+
+-- Give messages back that a process holds: the named ones, or all of them. They were counted for their
+-- unique key once and give it up, since a new message of that key may wait by now.
+CREATE FUNCTION worker.return_messages(p_owner uuid, p_ids uuid[] DEFAULT NULL) RETURNS integer
+LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    v_queues text[];
+BEGIN
+    WITH returned AS (
+        UPDATE dramatiq.queue w SET state = 'queued', owner = NULL, mtime = now(), unique_key = NULL
+        WHERE w.owner = p_owner AND w.state = 'consumed' AND (p_ids IS NULL OR w.message_id = ANY (p_ids))
+        RETURNING w.queue_name
+    )
+    SELECT array_agg(r.queue_name) INTO v_queues FROM returned r;
+    PERFORM pg_notify('dramatiq.' || name || '.enqueue', '')
+    FROM (SELECT DISTINCT unnest(v_queues) AS name) AS queues;
+    RETURN coalesce(cardinality(v_queues), 0);
+END $$;
+
+-- Renew a process's lease and say whether it had been lost: then its messages are others' by now.
+CREATE FUNCTION worker.renew_lease(
+    p_process uuid, p_worker_id text, p_threads integer, p_lease_seconds double precision
+) RETURNS boolean
+LANGUAGE plpgsql SET search_path = '' AS $$
+BEGIN
+    UPDATE worker.processes p SET lease_until = now() + p_lease_seconds * interval '1 second'
+    WHERE p.id = p_process;
+    IF FOUND THEN
+        RETURN false;
+    END IF;
+    INSERT INTO worker.processes (id, worker_id, threads, lease_until)
+    VALUES (p_process, p_worker_id, p_threads, now() + p_lease_seconds * interval '1 second');
+    RETURN true;
+END $$;
+
+-- Take the messages of processes whose lease ran out, and of unknown ones, and queue them again.
+CREATE FUNCTION worker.rescue_messages() RETURNS integer
+LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    v_owner uuid;
+    v_count integer := 0;
+BEGIN
+    FOR v_owner IN
+        DELETE FROM worker.processes p
+        WHERE p.id IN (SELECT d.id FROM worker.processes d WHERE d.lease_until < now() FOR UPDATE SKIP LOCKED)
+        RETURNING p.id
+    LOOP
+        v_count := v_count + worker.return_messages(v_owner);
+    END LOOP;
+    FOR v_owner IN
+        SELECT DISTINCT w.owner FROM dramatiq.queue w
+        WHERE w.state = 'consumed' AND NOT EXISTS (SELECT FROM worker.processes p WHERE p.id = w.owner)
+    LOOP
+        v_count := v_count + worker.return_messages(v_owner);
+    END LOOP;
+    RETURN v_count;
+END $$;

@@ -1,0 +1,176 @@
+-- Claims: which message works on which job, and how each attempt ended.
+
+-- One row per kind of work: what its tickets look like and how a job of it is claimed.
+CREATE TABLE worker.kinds (
+    kind text PRIMARY KEY,
+    actor text NOT NULL UNIQUE,
+    queue text NOT NULL,
+    -- a query that claims the next job and gives its row as jsonb, or null
+    claim_next text NOT NULL,
+    -- a query with $1 = job id that gives the same row while the job is still this claim's to do, else null
+    reload text NOT NULL,
+    -- the key of the job's id in that row
+    id_key text NOT NULL,
+    -- a query that counts the jobs that could be claimed now
+    count_claimable text NOT NULL
+);
+
+CREATE TABLE worker.claims (
+    message_id uuid PRIMARY KEY,
+    kind text NOT NULL REFERENCES worker.kinds,
+    job uuid NOT NULL,
+    worker_id text NOT NULL,
+    -- counts every start; results are accepted from the newest only
+    attempt integer NOT NULL DEFAULT 1,
+    -- workers that died of this job; errors that it ended in
+    deaths integer NOT NULL DEFAULT 0,
+    errors integer NOT NULL DEFAULT 0,
+    state text NOT NULL DEFAULT 'running' CHECK (state IN (
+        'running',      -- an attempt is at work, or died at it
+        'waiting',      -- a transient error: the message is due again later
+        'handed_back',  -- put down in good order: the next attempt goes on, nothing is counted
+        'finished'      -- see outcome
+    )),
+    first_claimed_at timestamptz NOT NULL DEFAULT now(),
+    claimed_at timestamptz NOT NULL DEFAULT now(),
+    finished_at timestamptz,
+    outcome text CHECK (outcome IN (
+        'succeeded',
+        'failed',  -- a permanent error, or one too many transient ones
+        'poison',  -- too many workers died of it
+        'gone'     -- the job was deleted, cancelled or taken over meanwhile
+    )),
+    error_code text,
+    error_message text,
+    CHECK ((state = 'finished') = (finished_at IS NOT NULL)),
+    CHECK ((state = 'finished') = (outcome IS NOT NULL))
+) WITH (fillfactor = 80);
+
+CREATE UNIQUE INDEX claims_open_job ON worker.claims (kind, job) WHERE finished_at IS NULL;
+CREATE INDEX claims_finished ON worker.claims (finished_at) WHERE finished_at IS NOT NULL;
+CREATE INDEX claims_job ON worker.claims (job);
+
+-- Open the claim of a message: go on with the job it had, or claim the next one of its kind.
+-- outcome: claimed | resumed | poison (resumed once too often: fail it) | nothing | finished | gone
+CREATE FUNCTION worker.open_claim(p_message_id uuid, p_kind text, p_worker_id text, p_max_deaths integer)
+RETURNS TABLE (outcome text, job_id uuid, job jsonb, attempt integer, errors integer, deaths integer)
+LANGUAGE plpgsql SET search_path = worker, public AS $$
+#variable_conflict use_column
+DECLARE
+    v_kind worker.kinds;
+    v_claim worker.claims;
+    v_job jsonb;
+BEGIN
+    SELECT * INTO STRICT v_kind FROM worker.kinds k WHERE k.kind = p_kind;
+    SELECT * INTO v_claim FROM worker.claims c WHERE c.message_id = p_message_id FOR UPDATE;
+    IF v_claim.message_id IS NULL THEN
+        EXECUTE v_kind.claim_next INTO v_job;
+        IF v_job IS NULL OR v_job = 'null'::jsonb THEN
+            RETURN QUERY SELECT 'nothing', NULL::uuid, NULL::jsonb, 0, 0, 0;
+            RETURN;
+        END IF;
+        INSERT INTO worker.claims (message_id, kind, job, worker_id)
+        VALUES (p_message_id, p_kind, (v_job ->> v_kind.id_key)::uuid, p_worker_id);
+        RETURN QUERY SELECT 'claimed', (v_job ->> v_kind.id_key)::uuid, v_job, 1, 0, 0;
+        RETURN;
+    END IF;
+    IF v_claim.finished_at IS NOT NULL THEN
+        RETURN QUERY SELECT 'finished', v_claim.job, NULL::jsonb, v_claim.attempt, v_claim.errors, v_claim.deaths;
+        RETURN;
+    END IF;
+    EXECUTE v_kind.reload INTO v_job USING v_claim.job;
+    IF v_job IS NULL THEN
+        PERFORM worker.finish_claim(p_message_id, v_claim.attempt, 'gone');
+        RETURN QUERY SELECT 'gone', v_claim.job, NULL::jsonb, v_claim.attempt, v_claim.errors, v_claim.deaths;
+        RETURN;
+    END IF;
+    UPDATE worker.claims c
+    SET attempt = c.attempt + 1, deaths = c.deaths + (c.state = 'running')::integer,
+        state = 'running', worker_id = p_worker_id, claimed_at = now()
+    WHERE c.message_id = p_message_id
+    RETURNING * INTO v_claim;
+    RETURN QUERY SELECT CASE WHEN v_claim.deaths >= p_max_deaths THEN 'poison' ELSE 'resumed' END,
+        v_claim.job, v_job, v_claim.attempt, v_claim.errors, v_claim.deaths;
+END $$;
+
+-- End a claim for good. False when a newer attempt owns it: the caller must then write nothing.
+CREATE FUNCTION worker.finish_claim(
+    p_message_id uuid, p_attempt integer, p_outcome text,
+    p_error_code text DEFAULT NULL, p_error_message text DEFAULT NULL
+) RETURNS boolean
+LANGUAGE plpgsql SET search_path = '' AS $$
+BEGIN
+    UPDATE worker.claims c
+    SET state = 'finished', finished_at = now(), outcome = p_outcome,
+        error_code = p_error_code, error_message = p_error_message,
+        errors = c.errors + (p_outcome = 'failed')::integer
+    WHERE c.message_id = p_message_id AND c.attempt = p_attempt AND c.finished_at IS NULL;
+    RETURN FOUND;
+END $$;
+
+-- Put a claim down until its message comes again. Only an error that is named is counted.
+CREATE FUNCTION worker.release_claim(
+    p_message_id uuid, p_attempt integer, p_error_code text DEFAULT NULL, p_error_message text DEFAULT NULL
+) RETURNS boolean
+LANGUAGE plpgsql SET search_path = '' AS $$
+BEGIN
+    UPDATE worker.claims c
+    SET state = CASE WHEN p_error_code IS NULL THEN 'handed_back' ELSE 'waiting' END,
+        errors = c.errors + (p_error_code IS NOT NULL)::integer,
+        error_code = coalesce(p_error_code, c.error_code),
+        error_message = coalesce(p_error_message, c.error_message)
+    WHERE c.message_id = p_message_id AND c.attempt = p_attempt AND c.finished_at IS NULL;
+    RETURN FOUND;
+END $$;
+
+-- Write a ticket for p_count jobs of a kind. Called by triggers inside the platform's own transaction.
+CREATE FUNCTION worker.write_tickets(p_kind text, p_count bigint DEFAULT 1) RETURNS integer
+LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    v_kind worker.kinds;
+BEGIN
+    IF p_count < 1 THEN
+        RETURN 0;
+    END IF;
+    SELECT * INTO STRICT v_kind FROM worker.kinds k WHERE k.kind = p_kind;
+    INSERT INTO dramatiq.queue (message_id, queue_name, message)
+    SELECT t.id, v_kind.queue, worker.message(t.id, v_kind.actor, v_kind.queue)
+    FROM (SELECT gen_random_uuid() AS id FROM generate_series(1, p_count)) AS t;
+    PERFORM pg_notify('dramatiq.' || v_kind.queue || '.enqueue', '');
+    RETURN p_count;
+END $$;
+
+-- Add the tickets that are missing: for claimable jobs without one, and for open claims whose message is
+-- lost. Harmless when run twice at once: the second finds the lock taken and adds nothing.
+CREATE FUNCTION worker.add_missing_tickets(p_kind text, p_limit bigint DEFAULT 10000) RETURNS integer
+LANGUAGE plpgsql SET search_path = worker, public AS $$
+DECLARE
+    v_kind worker.kinds;
+    v_claimable bigint;
+    v_waiting bigint;
+    v_lost integer;
+BEGIN
+    IF NOT pg_try_advisory_xact_lock(hashtext('worker.add_missing_tickets'), hashtext(p_kind)) THEN
+        RETURN 0;
+    END IF;
+    SELECT * INTO STRICT v_kind FROM worker.kinds k WHERE k.kind = p_kind;
+
+    INSERT INTO dramatiq.queue (message_id, queue_name, message)
+    SELECT c.message_id, v_kind.queue, worker.message(c.message_id, v_kind.actor, v_kind.queue)
+    FROM worker.claims c
+    WHERE c.kind = p_kind AND c.finished_at IS NULL
+      AND NOT EXISTS (SELECT FROM dramatiq.queue q
+                      WHERE q.message_id = c.message_id AND q.state IN ('queued', 'consumed'))
+    ON CONFLICT (message_id) DO UPDATE SET state = 'queued', mtime = now(), owner = NULL;
+    GET DIAGNOSTICS v_lost = ROW_COUNT;
+
+    -- One statement, so that jobs and tickets are counted in the same snapshot.
+    EXECUTE format(
+        'SELECT (%s), (SELECT count(*) FROM dramatiq.queue q
+             WHERE q.queue_name = $1 AND q.state IN (''queued'', ''consumed'')
+               AND q.message ->> ''actor_name'' = $2
+               AND NOT EXISTS (SELECT FROM worker.claims c WHERE c.message_id = q.message_id))',
+        v_kind.count_claimable)
+    INTO v_claimable, v_waiting USING v_kind.queue, v_kind.actor;
+    RETURN v_lost + worker.write_tickets(p_kind, least(v_claimable - v_waiting, p_limit));
+END $$;

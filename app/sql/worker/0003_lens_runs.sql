@@ -1,0 +1,100 @@
+-- Lens runs: their kind, the triggers that write their tickets, and the queue under its described name.
+
+-- A claimed run in the shape of fn_worker_claim_queued_run, while it is still running; else null.
+CREATE FUNCTION worker.fn_running_lens_run(p_run_id uuid) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = '' AS $$
+    SELECT jsonb_build_object(
+        'run_id', r.id, 'request_id', q.id, 'requester_lenser_id', q.requester_lenser_id,
+        'workspace_id', q.workspace_id, 'lens_id', q.lens_id, 'version_id', q.version_id,
+        'model_id', r.model_id, 'model_key', m.key, 'provider_key', p.key,
+        'funding_source', q.funding_source, 'byok_key_ref_id', q.byok_key_ref_id,
+        'input_snapshot', q.input_snapshot)
+    FROM execution.runs r
+    JOIN execution.requests q ON q.id = r.request_id
+    LEFT JOIN ai.models m ON m.id = r.model_id
+    LEFT JOIN ai.providers p ON p.id = m.provider_id
+    WHERE r.id = p_run_id AND r.status = 'running'
+$$;
+
+-- The template of a lens version with its parameters, or null. A tool that is required makes its parameter so.
+CREATE FUNCTION worker.fn_lens_version(p_version_id uuid) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = '' AS $$
+    SELECT jsonb_build_object(
+        'template_body', v.template_body,
+        'parameters', coalesce((
+            SELECT jsonb_agg(jsonb_build_object('id', p.id, 'label', p.label, 'required', t.required)
+                             ORDER BY p.label)
+            FROM lenses.version_parameters p JOIN lenses.tools t ON t.id = p.tool_id
+            WHERE p.version_id = v.id), '[]'))
+    FROM lenses.versions v WHERE v.id = p_version_id
+$$;
+
+-- Why a lenser may not use a stored key for a provider, as an error code; null when nothing speaks against it.
+-- The platform's own decryption looks at none of this.
+CREATE FUNCTION worker.fn_byok_key_problem(p_key_id uuid, p_lenser_id uuid, p_provider_key text) RETURNS text
+LANGUAGE sql STABLE SET search_path = '' AS $$
+    SELECT CASE
+        WHEN k.id IS NULL OR NOT k.is_active OR k.status = 'revoked' THEN 'key.revoked'
+        WHEN k.status = 'expired' OR k.expires_at <= now() THEN 'key.expired'
+        WHEN coalesce(k.scope, 'user') = 'user' AND k.lenser_id <> p_lenser_id THEN 'key.not_owned'
+        WHEN p.key <> p_provider_key THEN 'key.wrong_provider'
+    END
+    FROM (SELECT p_key_id AS id) AS wanted
+    LEFT JOIN ai.keys k ON k.id = wanted.id
+    LEFT JOIN ai.providers p ON p.id = k.provider_id
+$$;
+
+INSERT INTO worker.kinds (kind, actor, queue, claim_next, reload, id_key, count_claimable) VALUES (
+    'lens_run', 'execute_lens_run', 'lens_runs',
+    'SELECT fn_worker_claim_queued_run()',
+    'SELECT worker.fn_running_lens_run($1)',
+    'run_id',
+    'SELECT count(*) FROM execution.runs r JOIN execution.requests q ON q.id = r.request_id
+     WHERE r.status = ''queued'' AND r.is_active AND q.is_active');
+
+-- The platform's own statement must never fail because of us, hence the catch-all: a lost ticket is found
+-- by the sweep within a minute.
+CREATE FUNCTION worker.fn_ticket_inserted_runs() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
+BEGIN
+    PERFORM worker.write_tickets('lens_run', (SELECT count(*) FROM inserted i WHERE i.status = 'queued'));
+    RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+    RAISE WARNING 'lf-worker: no ticket for queued runs: %', SQLERRM;
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION worker.fn_ticket_requeued_run() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
+BEGIN
+    PERFORM worker.write_tickets('lens_run');
+    RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+    RAISE WARNING 'lf-worker: no ticket for requeued run: %', SQLERRM;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER lf_worker_ticket_inserted_runs AFTER INSERT ON execution.runs
+    REFERENCING NEW TABLE AS inserted
+    FOR EACH STATEMENT EXECUTE FUNCTION worker.fn_ticket_inserted_runs();
+
+CREATE TRIGGER lf_worker_ticket_requeued_run AFTER UPDATE OF status ON execution.runs
+    FOR EACH ROW WHEN (NEW.status = 'queued' AND OLD.status IS DISTINCT FROM 'queued')
+    EXECUTE FUNCTION worker.fn_ticket_requeued_run();
+
+CREATE VIEW worker.queued_runs AS
+    SELECT r.id, r.request_id, r.model_id, r.created_at, q.requester_lenser_id, q.lens_id, q.version_id,
+           q.funding_source
+    FROM execution.runs r JOIN execution.requests q ON q.id = r.request_id
+    WHERE r.status = 'queued' AND r.is_active AND q.is_active;
+COMMENT ON VIEW worker.queued_runs IS 'Lens runs that wait for a worker; the product calls it execution.queued_runs.';
+
+CREATE VIEW worker.dead_letters AS
+    SELECT c.kind, c.job, c.message_id, c.outcome, c.error_code, c.error_message, c.attempt, c.errors, c.deaths,
+           c.finished_at
+    FROM worker.claims c WHERE c.outcome IN ('failed', 'poison');
+COMMENT ON VIEW worker.dead_letters IS 'Jobs that failed for good, of every kind, with their reason.';
+
+-- Nothing here is for the platform's users; triggers reach it through their definer.
+REVOKE ALL ON ALL TABLES IN SCHEMA worker, dramatiq FROM PUBLIC;
+REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA worker, dramatiq FROM PUBLIC;

@@ -1,0 +1,207 @@
+"""The `@work` decorator: everything about doing a job that is not the job.
+
+It claims the job that a message stands for, runs the decorated function on the claim, and turns whatever
+the function ends in into what happens next: done, tried again later, failed for good, or put back.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar, cast
+from uuid import UUID
+
+import dramatiq
+import structlog
+from dramatiq.middleware import CurrentMessage, Middleware, Shutdown, TimeLimitExceeded
+from psycopg2.extensions import cursor
+from pydantic import BaseModel, ValidationError
+
+from app.backoff import backoff_ms
+from app.claims import Claim, Opened, hand_back, open_claim
+from app.database import CONNECTION_ERRORS, database
+from app.errors import DatabaseError, GiveUp, JobError, PutBack, RetryLater, StaleClaim
+from app.identity import worker_id
+from app.settings import settings
+
+log = structlog.get_logger(__name__)
+
+Job = TypeVar("Job", bound=BaseModel)
+Execute = Callable[[Claim[Job]], None]
+Fail = Callable[[cursor, UUID, JobError], None]
+
+#: A job whose database went away is tried again after this; its message waits in the table meanwhile.
+DATABASE_PAUSE_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of work: how its rows are parsed, done, and marked as failed."""
+
+    name: str
+    job: type[BaseModel]
+    execute: Execute[Any]
+    fail: Fail
+
+
+def work(
+    kind: str, *, queue: str, job: type[Job], fail: Fail, time_limit_ms: int
+) -> Callable[[Execute[Job]], dramatiq.Actor[..., None]]:
+    """Make an actor of a function that does one job.
+
+    Parameters:
+      kind: the row of worker.kinds that tells how the job is claimed.
+      queue: where its tickets wait.
+      job: parses the claimed row; a row that doesn't fit fails with `job.malformed`.
+      fail: marks the job's own row as failed, in the transaction that ends the claim.
+      time_limit_ms: a hard limit above every time limit inside the job.
+    """
+
+    def decorate(execute: Execute[Job]) -> dramatiq.Actor[..., None]:
+        described = Kind(kind, job, execute, fail)
+
+        def run() -> None:
+            _run_ticket(described)
+
+        run.__doc__ = execute.__doc__
+        return dramatiq.actor(
+            run,
+            actor_name=execute.__name__,
+            queue_name=queue,
+            time_limit=time_limit_ms,
+            notify_shutdown=False,
+        )
+
+    return decorate
+
+
+def _run_ticket(kind: Kind) -> None:
+    message = CurrentMessage.get_current_message()
+    assert message is not None, "a ticket is only worked on by a worker"
+    opened, claim = open_claim(
+        database(),
+        UUID(message.message_id),
+        kind.name,
+        worker_id(settings()),
+        max_deaths=settings().job_max_deaths,
+    )
+    if claim is None:
+        log.debug("nothing to do", kind=kind.name, found=opened.value)
+        return
+    with (
+        open_claims.track(claim),
+        structlog.contextvars.bound_contextvars(kind=kind.name, job=str(claim.job_id), attempt=claim.attempt),
+    ):
+        try:
+            _attempt(kind, opened, claim)
+        except StaleClaim:
+            log.warning("a newer attempt owns the job; result dropped")
+        except (*CONNECTION_ERRORS, DatabaseError) as error:
+            log.warning("database went away during the job", error=str(error).strip())
+            claim.release()
+            raise _again(DATABASE_PAUSE_SECONDS * 1000) from None
+
+
+def _attempt(kind: Kind, opened: Opened, claim: Claim[dict[str, Any]]) -> None:
+    """Do the job once and settle what it ended in."""
+    try:
+        if opened is Opened.POISON:
+            raise GiveUp("worker.poison", f"{claim.deaths} workers died while they did this job")
+        parsed: Claim[Any] = replace(claim, job=cast(Any, _parse(kind, claim)))
+        kind.execute(parsed)
+    except PutBack as error:
+        claim.release()
+        log.info("put back", code=error.code, after_seconds=error.after_seconds)
+        raise _again(error.after_seconds * 1000) from None
+    except Shutdown:
+        claim.release()
+        raise _again(0) from None
+    except GiveUp as error:
+        _fail(kind, claim, error)
+    except RetryLater as error:
+        _retry_or_fail(kind, claim, error)
+    except TimeLimitExceeded:
+        _retry_or_fail(kind, claim, RetryLater("worker.deadline", "the job ran into its hard time limit"))
+    except (StaleClaim, *CONNECTION_ERRORS, DatabaseError):
+        raise
+    except Exception as error:
+        log.exception("job ended in an unexpected error")
+        unexpected = RetryLater("worker.internal_error", f"unexpected {type(error).__name__}")
+        _retry_or_fail(kind, claim, unexpected)
+
+
+def _parse(kind: Kind, claim: Claim[dict[str, Any]]) -> BaseModel:
+    try:
+        return kind.job.model_validate(claim.job)
+    except ValidationError as error:
+        fields = sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]})
+        raise GiveUp(
+            "job.malformed", f"the row can't be read: {', '.join(fields) or 'wrong shape'}"
+        ) from None
+
+
+def _retry_or_fail(kind: Kind, claim: Claim[dict[str, Any]], error: RetryLater) -> None:
+    errors = claim.errors + 1
+    if errors >= settings().job_max_attempts:
+        _fail(kind, claim, error)
+        return
+    claim.release(error)
+    delay_ms = backoff_ms(
+        errors,
+        min_ms=settings().retry_min_backoff_ms,
+        max_ms=settings().retry_max_backoff_ms,
+        after_seconds=error.after_seconds,
+    )
+    log.info("will be tried again", code=error.code, message=error.message, errors=errors, delay_ms=delay_ms)
+    raise _again(delay_ms) from None
+
+
+def _fail(kind: Kind, claim: Claim[dict[str, Any]], error: JobError) -> None:
+    outcome = "poison" if error.code == "worker.poison" else "failed"
+    with claim.finish(outcome, error) as tx:
+        kind.fail(tx, claim.job_id, error)
+    log.error("failed for good", code=error.code, message=error.message)
+
+
+def _again(delay_ms: float) -> dramatiq.Retry:
+    """What makes Dramatiq send the same message again; the claim waits for it.
+
+    It is raised `from None`: Dramatiq keeps the traceback in the message, and a cause could tell too much.
+    """
+    return dramatiq.Retry(delay=round(delay_ms))
+
+
+class OpenClaims(Middleware):
+    """Knows the claims this process works on, and hands back those that a shutdown cuts off."""
+
+    def __init__(self) -> None:
+        self._claims: dict[int, Claim[Any]] = {}
+        self._guard = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._claims)
+
+    @contextmanager
+    def track(self, claim: Claim[Any]) -> Iterator[None]:
+        """Count the claim as open during the block."""
+        with self._guard:
+            self._claims[id(claim)] = claim
+        try:
+            yield
+        finally:
+            with self._guard:
+                del self._claims[id(claim)]
+
+    def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        """Hand back what the time given was too short for; runs before the broker gives messages back."""
+        with self._guard:
+            cut_off = list(self._claims.values())
+        if cut_off:
+            hand_back(database(), cut_off)
+            log.info("handed back unfinished jobs", jobs=len(cut_off))
+
+
+#: The process's open claims; one of the broker's middlewares.
+open_claims = OpenClaims()
