@@ -1,9 +1,10 @@
 """Claims: which message works on which job, so that a job is never lost and never done twice.
 
-A message is a ticket: it says that there is a job of its kind to do, not which. The first time it is
-worked on, the next job is claimed and recorded under the message's id in the same transaction; when the
-message comes again, after an error, a deploy or the death of its worker, the record leads to the same job.
-Results are written together with the end of the claim, and only by its newest attempt.
+A message is a ticket: it says that there is a job of its kind to do, and perhaps which. The first time it
+is worked on, that job, or else the next one, is claimed and recorded under the message's id in the same
+transaction; when the message comes again, after an error, a deploy or the death of its worker, the record
+leads to the same job. Results are written together with the end of the claim, and only by its newest
+attempt.
 """
 
 from __future__ import annotations
@@ -87,14 +88,16 @@ class Claim(Generic[Job]):
 
 
 def open_claim(
-    database: Database, message_id: UUID, kind: str, worker_id: str, *, max_deaths: int
+    database: Database, message_id: UUID, kind: str, worker_id: str, *, hint: UUID | None, max_deaths: int
 ) -> tuple[Opened, Claim[dict[str, Any]] | None]:
     """Find or make the claim of a message, in one round trip; the claim's job is still the raw row.
 
+    `hint` is the job that the message was written for; if it is taken, the next one is claimed instead.
     There is no claim where there is nothing to do: no job waits, or the job has ended or is gone.
     """
     row = database.call(
-        "SELECT * FROM worker.open_claim(%s, %s, %s, %s)", (message_id, kind, worker_id, max_deaths)
+        "SELECT * FROM worker.open_claim(%s, %s, %s, %s, %s)",
+        (message_id, kind, hint, worker_id, max_deaths),
     )[0]
     opened = Opened(row["outcome"])
     if opened not in {Opened.CLAIMED, Opened.RESUMED, Opened.POISON}:

@@ -62,8 +62,8 @@ def work(
     def decorate(execute: Execute[Job]) -> dramatiq.Actor[..., None]:
         described = Kind(kind, job, execute, fail)
 
-        def run() -> None:
-            _run_ticket(described)
+        def run(job: str | None = None) -> None:
+            _run_ticket(described, job)
 
         run.__doc__ = execute.__doc__
         return dramatiq.actor(
@@ -77,7 +77,7 @@ def work(
     return decorate
 
 
-def _run_ticket(kind: Kind) -> None:
+def _run_ticket(kind: Kind, hint: str | None) -> None:
     message = CurrentMessage.get_current_message()
     assert message is not None, "a ticket is only worked on by a worker"
     opened, claim = open_claim(
@@ -85,6 +85,7 @@ def _run_ticket(kind: Kind) -> None:
         UUID(message.message_id),
         kind.name,
         worker_id(settings()),
+        hint=UUID(hint) if hint else None,
         max_deaths=settings().job_max_deaths,
     )
     if claim is None:

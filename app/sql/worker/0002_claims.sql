@@ -5,7 +5,7 @@ CREATE TABLE worker.kinds (
     kind text PRIMARY KEY,
     actor text NOT NULL UNIQUE,
     queue text NOT NULL,
-    -- a query that claims the next job and gives its row as jsonb, or null
+    -- a query that claims a job and gives its row as jsonb, or null: the job $1 if it still waits, else the next
     claim_next text NOT NULL,
     -- a query with $1 = job id that gives the same row while the job is still this claim's to do, else null
     reload text NOT NULL,
@@ -52,8 +52,9 @@ CREATE INDEX claims_job ON worker.claims (job);
 
 -- Open the claim of a message: go on with the job it had, or claim the next one of its kind.
 -- outcome: claimed | resumed | poison (resumed once too often: fail it) | nothing | finished | gone
-CREATE FUNCTION worker.open_claim(p_message_id uuid, p_kind text, p_worker_id text, p_max_deaths integer)
-RETURNS TABLE (outcome text, job_id uuid, job jsonb, attempt integer, errors integer, deaths integer)
+CREATE FUNCTION worker.open_claim(
+    p_message_id uuid, p_kind text, p_hint uuid, p_worker_id text, p_max_deaths integer
+) RETURNS TABLE (outcome text, job_id uuid, job jsonb, attempt integer, errors integer, deaths integer)
 LANGUAGE plpgsql SET search_path = worker, public AS $$
 #variable_conflict use_column
 DECLARE
@@ -64,7 +65,7 @@ BEGIN
     SELECT * INTO STRICT v_kind FROM worker.kinds k WHERE k.kind = p_kind;
     SELECT * INTO v_claim FROM worker.claims c WHERE c.message_id = p_message_id FOR UPDATE;
     IF v_claim.message_id IS NULL THEN
-        EXECUTE v_kind.claim_next INTO v_job;
+        EXECUTE v_kind.claim_next INTO v_job USING p_hint;
         IF v_job IS NULL OR v_job = 'null'::jsonb THEN
             RETURN QUERY SELECT 'nothing', NULL::uuid, NULL::jsonb, 0, 0, 0;
             RETURN;
@@ -123,21 +124,23 @@ BEGIN
     RETURN FOUND;
 END $$;
 
--- Write a ticket for p_count jobs of a kind. Called by triggers inside the platform's own transaction.
-CREATE FUNCTION worker.write_tickets(p_kind text, p_count bigint DEFAULT 1) RETURNS integer
+-- Write a ticket for each of p_jobs. Called by triggers inside the platform's own transaction. A ticket
+-- names the job it was written for as a hint; null is a ticket for whatever job is next.
+CREATE FUNCTION worker.write_tickets(p_kind text, p_jobs uuid[]) RETURNS integer
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     v_kind worker.kinds;
 BEGIN
-    IF p_count < 1 THEN
+    IF coalesce(cardinality(p_jobs), 0) = 0 THEN
         RETURN 0;
     END IF;
     SELECT * INTO STRICT v_kind FROM worker.kinds k WHERE k.kind = p_kind;
     INSERT INTO dramatiq.queue (message_id, queue_name, message)
-    SELECT t.id, v_kind.queue, worker.message(t.id, v_kind.actor, v_kind.queue)
-    FROM (SELECT gen_random_uuid() AS id FROM generate_series(1, p_count)) AS t;
+    SELECT t.id, v_kind.queue, worker.message(t.id, v_kind.actor, v_kind.queue, t.kwargs)
+    FROM (SELECT gen_random_uuid() AS id, jsonb_strip_nulls(jsonb_build_object('job', job)) AS kwargs
+          FROM unnest(p_jobs) AS job) AS t;
     PERFORM pg_notify('dramatiq.' || v_kind.queue || '.enqueue', '');
-    RETURN p_count;
+    RETURN cardinality(p_jobs);
 END $$;
 
 -- Add the tickets that are missing: for claimable jobs without one, and for open claims whose message is
@@ -172,5 +175,6 @@ BEGIN
                AND NOT EXISTS (SELECT FROM worker.claims c WHERE c.message_id = q.message_id))',
         v_kind.count_claimable)
     INTO v_claimable, v_waiting USING v_kind.queue, v_kind.actor;
-    RETURN v_lost + worker.write_tickets(p_kind, least(v_claimable - v_waiting, p_limit));
+    RETURN v_lost + worker.write_tickets(
+        p_kind, array_fill(NULL::uuid, ARRAY[greatest(0, least(v_claimable - v_waiting, p_limit))::integer]));
 END $$;

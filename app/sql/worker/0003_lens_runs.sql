@@ -16,6 +16,22 @@ LANGUAGE sql STABLE SET search_path = '' AS $$
     WHERE r.id = p_run_id AND r.status = 'running'
 $$;
 
+-- Claim the run that a ticket was written for, found by its key whatever the length of the queue; where it
+-- is taken already, whichever run the platform deems next.
+CREATE FUNCTION worker.fn_claim_lens_run(p_hint uuid) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = worker, public AS $$
+BEGIN
+    UPDATE execution.runs r SET status = 'running', started_at = coalesce(r.started_at, now())
+    WHERE r.id = (
+        SELECT w.id FROM execution.runs w JOIN execution.requests q ON q.id = w.request_id
+        WHERE w.id = p_hint AND w.status = 'queued' AND w.is_active AND q.is_active
+        FOR UPDATE OF w SKIP LOCKED);
+    IF FOUND THEN
+        RETURN worker.fn_running_lens_run(p_hint);
+    END IF;
+    RETURN fn_worker_claim_queued_run();
+END $$;
+
 -- The template of a lens version with its parameters, or null. A tool that is required makes its parameter so.
 CREATE FUNCTION worker.fn_lens_version(p_version_id uuid) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = '' AS $$
@@ -46,7 +62,7 @@ $$;
 
 INSERT INTO worker.kinds (kind, actor, queue, claim_next, reload, id_key, count_claimable) VALUES (
     'lens_run', 'execute_lens_run', 'lens_runs',
-    'SELECT fn_worker_claim_queued_run()',
+    'SELECT worker.fn_claim_lens_run($1)',
     'SELECT worker.fn_running_lens_run($1)',
     'run_id',
     'SELECT count(*) FROM execution.runs r JOIN execution.requests q ON q.id = r.request_id
@@ -57,7 +73,8 @@ INSERT INTO worker.kinds (kind, actor, queue, claim_next, reload, id_key, count_
 CREATE FUNCTION worker.fn_ticket_inserted_runs() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
 BEGIN
-    PERFORM worker.write_tickets('lens_run', (SELECT count(*) FROM inserted i WHERE i.status = 'queued'));
+    PERFORM worker.write_tickets('lens_run', ARRAY(
+        SELECT i.id FROM inserted i WHERE i.status = 'queued' ORDER BY i.created_at));
     RETURN NULL;
 EXCEPTION WHEN OTHERS THEN
     RAISE WARNING 'lf-worker: no ticket for queued runs: %', SQLERRM;
@@ -67,7 +84,7 @@ END $$;
 CREATE FUNCTION worker.fn_ticket_requeued_run() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
 BEGIN
-    PERFORM worker.write_tickets('lens_run');
+    PERFORM worker.write_tickets('lens_run', ARRAY[NEW.id]);
     RETURN NULL;
 EXCEPTION WHEN OTHERS THEN
     RAISE WARNING 'lf-worker: no ticket for requeued run: %', SQLERRM;
