@@ -36,7 +36,14 @@ def boot() -> LeaseBroker:
         _refuse(str(error))
     logs.configure(configured.log_level)
     _check_schema(configured)
-    broker = LeaseBroker(
+    broker = build_broker(configured)
+    dramatiq.set_broker(broker)
+    return broker
+
+
+def build_broker(configured: Settings) -> LeaseBroker:
+    """The broker with everything that surrounds a job; actors are declared on it by whoever needs them."""
+    return LeaseBroker(
         database(),
         configured,
         policies=POLICIES,
@@ -53,8 +60,6 @@ def boot() -> LeaseBroker:
             open_claims,
         ],
     )
-    dramatiq.set_broker(broker)
-    return broker
 
 
 def _check_schema(configured: Settings) -> None:

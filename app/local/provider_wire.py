@@ -1,0 +1,200 @@
+"""The wire formats that the local provider server speaks: what a request says, what an answer looks like.
+
+Written from the providers' API references and from recorded traffic of their SDKs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a request asks: the model by its wire name, the prompt, and the system message if any."""
+
+    model: str
+    prompt: str
+    system: str | None
+
+
+@dataclass(frozen=True)
+class Wire:
+    """One provider's protocol.
+
+    `path` matches the request's path and may name the model; `answer(model, text, finish)` builds the body
+    of a 200, where finish is `stop`, `length` or `refused`; `error(status, code, message)` that of a failure.
+    """
+
+    provider: str
+    path: re.Pattern[str]
+    read: Callable[[Json, str], Question]
+    answer: Callable[[Question, str, str], Json]
+    error: Callable[[int, str, str], Json]
+    usage_field: str
+    needs_key: bool = True
+
+
+def key_of(headers: Mapping[str, str]) -> str:
+    """The API key of a request, whichever header carries it; blank if none does."""
+    bearer = headers.get("authorization", "").removeprefix("Bearer ").strip()
+    return headers.get("x-api-key") or headers.get("x-goog-api-key") or bearer
+
+
+def _words(*texts: str | None) -> int:
+    return sum(len((text or "").split()) for text in texts)
+
+
+def _read_messages(body: Json, _model_in_path: str) -> Question:
+    by_role = {message["role"]: message["content"] for message in body["messages"]}
+    return Question(body["model"], by_role["user"], by_role.get("system", body.get("system")))
+
+
+def _read_contents(body: Json, model_in_path: str) -> Question:
+    instruction = body.get("systemInstruction", body.get("system_instruction"))
+    system = "".join(part["text"] for part in instruction["parts"]) if instruction else None
+    prompt = "".join(part["text"] for part in body["contents"][-1]["parts"])
+    return Question(unquote(model_in_path), prompt, system)
+
+
+def _completion(question: Question, text: str, finish: str) -> Json:
+    tokens_in, tokens_out = _words(question.system, question.prompt), _words(text)
+    refusal = "I can't help with that." if finish == "refused" else None
+    return {
+        "id": "chatcmpl-local",
+        "object": "chat.completion",
+        "created": 1_700_000_000,
+        "model": question.model,
+        "choices": [
+            {
+                "index": 0,
+                "message": {
+                    "role": "assistant",
+                    "content": None if refusal else text,
+                    "refusal": refusal,
+                },
+                "finish_reason": "content_filter" if refusal else finish,
+            }
+        ],
+        "usage": {
+            "prompt_tokens": tokens_in,
+            "completion_tokens": tokens_out,
+            "total_tokens": tokens_in + tokens_out,
+            "prompt_tokens_details": {"cached_tokens": 1},
+            "completion_tokens_details": {"reasoning_tokens": 0},
+        },
+    }
+
+
+def _message(question: Question, text: str, finish: str) -> Json:
+    reasons = {"stop": "end_turn", "length": "max_tokens", "refused": "refusal"}
+    return {
+        "id": "msg_local",
+        "type": "message",
+        "role": "assistant",
+        "model": question.model,
+        "content": [{"type": "text", "text": text}] if text and finish != "refused" else [],
+        "stop_reason": reasons[finish],
+        "stop_sequence": None,
+        "usage": {
+            "input_tokens": _words(question.system, question.prompt),
+            "output_tokens": _words(text),
+            "cache_read_input_tokens": 1,
+            "cache_creation_input_tokens": None,
+        },
+    }
+
+
+def _candidates(question: Question, text: str, finish: str) -> Json:
+    tokens_in, tokens_out = _words(question.system, question.prompt), _words(text)
+    usage = {
+        "promptTokenCount": tokens_in,
+        "candidatesTokenCount": tokens_out,
+        "thoughtsTokenCount": 2,
+        "cachedContentTokenCount": 1,
+        "totalTokenCount": tokens_in + tokens_out + 2,
+    }
+    if finish == "refused":
+        return {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": usage}
+    content = {"role": "model", "parts": [{"text": text}] if text else []}
+    reason = "MAX_TOKENS" if finish == "length" else "STOP"
+    return {
+        "candidates": [{"index": 0, "content": content, "finishReason": reason}],
+        "usageMetadata": usage,
+        "modelVersion": question.model,
+        "responseId": "local",
+    }
+
+
+def _chat(question: Question, text: str, finish: str) -> Json:
+    return {
+        "model": question.model,
+        "created_at": "2025-01-01T00:00:00Z",
+        "message": {"role": "assistant", "content": text},
+        "done": True,
+        "done_reason": "length" if finish == "length" else "stop",
+        "total_duration": 1,
+        "prompt_eval_count": _words(question.system, question.prompt),
+        "eval_count": _words(text),
+    }
+
+
+def _openai_error(_status: int, code: str, message: str) -> Json:
+    return {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}}
+
+
+def _mistral_error(_status: int, code: str, message: str) -> Json:
+    return {"object": "error", "message": message, "type": code, "param": None, "code": None}
+
+
+def _anthropic_error(_status: int, code: str, message: str) -> Json:
+    return {"type": "error", "error": {"type": code, "message": message}, "request_id": "req_local"}
+
+
+def _google_error(status: int, code: str, message: str) -> Json:
+    kind = "type.googleapis.com/google.rpc.ErrorInfo"
+    info = {"@type": kind, "reason": code.upper(), "domain": "googleapis.com"}
+    return {"error": {"code": status, "message": message, "status": "FAILED", "details": [info]}}
+
+
+def _ollama_error(_status: int, _code: str, message: str) -> Json:
+    return {"error": message}
+
+
+def _chat_wire(provider: str, path: str, error: Callable[[int, str, str], Json]) -> Wire:
+    return Wire(provider, re.compile(path), _read_messages, _completion, error, "usage")
+
+
+def _google_wire(provider: str, path: str) -> Wire:
+    return Wire(provider, re.compile(path), _read_contents, _candidates, _google_error, "usageMetadata")
+
+
+WIRES = (
+    _chat_wire("openai", r"/openai/v1/chat/completions", _openai_error),
+    _chat_wire("mistral", r"/mistral/v1/chat/completions", _mistral_error),
+    _chat_wire("deepseek", r"/deepseek/chat/completions", _openai_error),
+    Wire(
+        "anthropic",
+        re.compile(r"/anthropic/v1/messages"),
+        _read_messages,
+        _message,
+        _anthropic_error,
+        "usage",
+    ),
+    _google_wire("google", r"/google/v1beta/models/(?P<model>[^/]+):generateContent"),
+    _google_wire("google_vertex", r"/vertex/v1/publishers/google/models/(?P<model>[^/]+):generateContent"),
+    Wire(
+        "ollama",
+        re.compile(r"/ollama/api/chat"),
+        _read_messages,
+        _chat,
+        _ollama_error,
+        "prompt_eval_count",
+        needs_key=False,
+    ),
+)

@@ -1,0 +1,64 @@
+-- The roles, schemas and helpers that a Supabase project has before its first migration.
+
+DO $$
+DECLARE
+    role_name text;
+BEGIN
+    FOREACH role_name IN ARRAY ARRAY['anon', 'authenticated', 'service_role'] LOOP
+        BEGIN
+            EXECUTE format('CREATE ROLE %I NOLOGIN NOINHERIT', role_name);
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+            NULL;  -- roles belong to the cluster: another database, or another session just now, made it
+        END;
+    END LOOP;
+    -- Altered only if need be: two databases that alter one role at the same time make one of them fail.
+    IF NOT (SELECT rolbypassrls FROM pg_catalog.pg_roles WHERE rolname = 'service_role') THEN
+        ALTER ROLE service_role BYPASSRLS;
+    END IF;
+END
+$$;
+
+CREATE SCHEMA auth;
+CREATE SCHEMA extensions;
+CREATE SCHEMA vault;
+
+GRANT USAGE ON SCHEMA public, auth, extensions TO anon, authenticated, service_role;
+
+-- New functions in public are open to the API's roles unless a migration revokes them by name.
+ALTER DEFAULT PRIVILEGES IN SCHEMA public
+    GRANT EXECUTE ON FUNCTIONS TO anon, authenticated, service_role;
+
+CREATE TABLE auth.users (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    email text UNIQUE,
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE FUNCTION auth.jwt() RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = '' AS $$
+    SELECT nullif(current_setting('request.jwt.claims', true), '')::jsonb
+$$;
+
+CREATE FUNCTION auth.role() RETURNS text
+LANGUAGE sql STABLE SET search_path = '' AS $$
+    SELECT coalesce(nullif(current_setting('request.jwt.claim.role', true), ''), auth.jwt() ->> 'role')
+$$;
+
+CREATE FUNCTION auth.uid() RETURNS uuid
+LANGUAGE sql STABLE SET search_path = '' AS $$
+    SELECT coalesce(nullif(current_setting('request.jwt.claim.sub', true), ''), auth.jwt() ->> 'sub')::uuid
+$$;
+
+-- A stand-in: Supabase's Vault encrypts `secret` at rest, this one keeps it as it is. For local use only.
+CREATE TABLE vault.secrets (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    name text UNIQUE,
+    description text NOT NULL DEFAULT '',
+    secret text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE VIEW vault.decrypted_secrets AS
+SELECT id, name, description, secret, secret AS decrypted_secret, created_at, updated_at
+FROM vault.secrets;

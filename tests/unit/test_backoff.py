@@ -1,0 +1,31 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.backoff import RETRY_AFTER_LIMIT, backoff_ms
+
+errors = st.integers(min_value=0, max_value=10_000)
+min_ms = st.integers(min_value=1, max_value=10_000)
+factor = st.integers(min_value=1, max_value=1_000)
+
+
+@given(errors, min_ms, factor)
+def test_jitter_stays_between_nothing_and_the_doubled_backoff(errors: int, min_ms: int, factor: int) -> None:
+    max_ms = min_ms * factor
+    waited = backoff_ms(errors, min_ms=min_ms, max_ms=max_ms)
+    assert 0 <= waited <= min(max_ms, min_ms * 2 ** max(errors - 1, 0))
+
+
+@given(errors, min_ms, factor, st.floats(allow_nan=False, allow_infinity=False))
+def test_a_time_that_was_asked_for_is_honoured_up_to_the_limit(
+    errors: int, min_ms: int, factor: int, after_seconds: float
+) -> None:
+    max_ms = min_ms * factor
+    waited = backoff_ms(errors, min_ms=min_ms, max_ms=max_ms, after_seconds=after_seconds)
+    asked_ms = max(0.0, after_seconds) * 1000
+    assert waited >= min(asked_ms, max_ms * RETRY_AFTER_LIMIT) - 1
+    assert waited <= max_ms * (RETRY_AFTER_LIMIT + 1)
+
+
+def test_many_jobs_told_the_same_time_do_not_come_back_at_once() -> None:
+    waits = {backoff_ms(3, min_ms=1_000, max_ms=60_000, after_seconds=5) for _ in range(50)}
+    assert len(waits) > 25

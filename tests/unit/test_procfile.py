@@ -1,0 +1,68 @@
+"""A Procfile is read the way the platforms read it."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.errors import SettingsError
+from app.local.procfile import RELEASE, ProcessType, read_procfile, repository_procfile
+
+NAMES = st.from_regex(r"[A-Za-z0-9_-]{1,12}", fullmatch=True)
+COMMANDS = st.from_regex(r"[!-~]([ -~]{0,30}[!-~])?", fullmatch=True)
+
+
+@given(st.dictionaries(NAMES, COMMANDS, max_size=6))
+def test_every_line_becomes_a_process_type_in_order(
+    tmp_path_factory: pytest.TempPathFactory, lines: dict[str, str]
+) -> None:
+    path = tmp_path_factory.mktemp("procfile") / "Procfile"
+    path.write_text("\n# a comment\n".join(f"{name}: {command}  " for name, command in lines.items()))
+    assert read_procfile(path) == [ProcessType(*line) for line in lines.items()]
+
+
+@pytest.mark.parametrize("line", ["worker", "worker:", "a b: run", ": run", "export X=1"])
+def test_a_line_of_another_form_is_named_by_its_number(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "Procfile"
+    path.write_text(f"web: run\n{line}\n")
+    with pytest.raises(SettingsError, match="line 2 is not"):
+        read_procfile(path)
+
+
+def test_a_repeated_name_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "Procfile"
+    path.write_text("web: one\nweb: two\n")
+    with pytest.raises(SettingsError, match="line 2 repeats web"):
+        read_procfile(path)
+
+
+def test_a_missing_file_is_an_error_of_one_line(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="No such file"):
+        read_procfile(tmp_path / "Procfile")
+
+
+def test_heroku_and_fly_run_the_same_processes() -> None:
+    ours = {kind.name: kind.command for kind in read_procfile(repository_procfile())}
+    fly = tomllib.loads(repository_procfile().with_name("fly.toml").read_text())
+    assert ours.pop(RELEASE) == fly["deploy"]["release_command"]
+    assert {name: _without_timeout(command) for name, command in ours.items()} == {
+        name: _without_timeout(command) for name, command in fly["processes"].items()
+    }
+
+
+def test_workers_stop_before_the_platforms_kill_them() -> None:
+    worker = next(kind for kind in read_procfile(repository_procfile()) if kind.name == "worker")
+    fly = tomllib.loads(repository_procfile().with_name("fly.toml").read_text())
+    assert _shutdown_ms(worker.command) < 30_000
+    assert _shutdown_ms(fly["processes"]["worker"]) < fly["kill_timeout"] * 1000
+
+
+def _without_timeout(command: str) -> list[str]:
+    return [word for word in command.split() if not word.isdigit() or len(word) < 4]
+
+
+def _shutdown_ms(command: str) -> int:
+    words = command.split()
+    return int(words[words.index("--worker-shutdown-timeout") + 1])
