@@ -55,11 +55,12 @@ class Claim(Generic[Job]):
     def finish(self, outcome: str = "succeeded", error: JobError | None = None) -> Iterator[cursor]:
         """One transaction that ends the claim and takes the job's results.
 
-        Raises StaleClaim, and writes nothing, when a newer attempt owns the job.
+        Raises StaleClaim, and writes nothing of the job, when a newer attempt owns it, or when it was
+        deleted or cancelled meanwhile.
         """
         with self.database.transaction() as tx:
             tx.execute(
-                "SELECT worker.finish_claim(%s, %s, %s, %s, %s) AS ours",
+                "SELECT worker.finish_claim(%s, %s, %s, %s, %s) AS verdict",
                 (
                     self.message_id,
                     self.attempt,
@@ -68,9 +69,11 @@ class Claim(Generic[Job]):
                     error.message if error else None,
                 ),
             )
-            if not _only(tx)["ours"]:
-                raise StaleClaim
-            yield tx
+            verdict = _only(tx)["verdict"]
+            if verdict == "ours":
+                yield tx
+                return
+        raise StaleClaim if verdict == "stale" else StaleClaim("the job was deleted or cancelled")
 
     def release(self, error: JobError | None = None) -> None:
         """Put the job down until its message comes again; an error counts, a hand-back doesn't."""

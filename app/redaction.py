@@ -22,12 +22,13 @@ MAX_REMEMBERED = 512
 
 _LOOKS_SECRET = re.compile(
     r"""
-      (?P<scheme> \b (?: Bearer | Basic ) \s+ ) [^\s"',;]+
+      (?P<scheme> \b Bearer \s+ ) [^\s"',;]+
     | (?P<userinfo> \b [a-z][a-z0-9+.\-]{0,20} :// [^\s:/@"']* : ) [^\s/"'<>]+ (?= @ )
     | (?P<name> (?<![a-z0-9_-]) [_-]* (?: [a-z0-9]+ [_-]+ )*
         (?: password | passwd | secret | api_?key | api-key | authorization | (?: access|auth )[_-]token )
         (?: \\? ["'] )? \s* [:=] \s* (?P<quote> \\? ["'] )? )
-      (?(quote) (?: (?! (?P=quote) ) . )+ | (?: (?: Bearer | Basic | Key ) \s+ )? [^\s"',;&)}\]]+ )
+      (?(quote) (?: (?! (?P=quote) ) (?: \\. | . ) )+
+        | (?: (?: Bearer | Basic | Key ) \s+ )? [^\s"',;&)}\]]+ )
     | (?P<query> [?&] (?: key | token ) = ) [^\s"'&\#]+
     | (?P<fal> \b Key \s+ ) [0-9a-f-]{32,36} : [0-9a-f]+
     | \b sk [-_] [A-Za-z0-9_*\-]{6,}

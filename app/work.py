@@ -97,8 +97,8 @@ def _run_ticket(kind: Kind, hint: str | None) -> None:
     ):
         try:
             _attempt(kind, opened, claim)
-        except StaleClaim:
-            log.warning("a newer attempt owns the job; result dropped")
+        except StaleClaim as error:
+            log.warning("result dropped", reason=error.message)
         except (*CONNECTION_ERRORS, DatabaseError) as error:
             log.warning("database went away during the job", error=str(error).strip())
             claim.release()

@@ -16,7 +16,7 @@ _LINE = re.compile(r"(?P<name>[A-Za-z0-9_-]+):\s*(?P<command>\S.*)")
 
 @dataclass(frozen=True)
 class ProcessType:
-    """One line of a Procfile; the command may use $VARIABLES of its environment."""
+    """One line of a Procfile: a program with its arguments, which may use $VARIABLES of its environment."""
 
     name: str
     command: str

@@ -1,0 +1,21 @@
+"""AI providers: one way to ask any model for text.
+
+`resolve_model` finds out who serves a model, `platform_key` and `needs_key` what it takes, `ask` asks.
+Each provider is one module; its SDK is imported when the first job needs it.
+"""
+
+from app.providers.asking import ask
+from app.providers.base import Answer, Model, Prompt
+from app.providers.catalog import resolve_model
+from app.providers.keys import check_key, needs_key, platform_key
+
+__all__ = [
+    "Answer",
+    "Model",
+    "Prompt",
+    "ask",
+    "check_key",
+    "needs_key",
+    "platform_key",
+    "resolve_model",
+]

@@ -86,9 +86,9 @@ def test_another_database_has_a_dsn_of_its_own(make: Make) -> None:
 
 
 def test_a_wrong_password_is_refused(make: Make) -> None:
-    with make() as server:
-        with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
-            psycopg2.connect(server.dsn, password="a guess")
+    refused = pytest.raises(psycopg2.OperationalError, match="password authentication failed")
+    with make() as server, refused:
+        psycopg2.connect(server.dsn, password="a guess")
 
 
 def test_the_state_file_holds_the_dsn_and_only_its_owner_can_read_it(make: Make) -> None:
@@ -137,8 +137,9 @@ def test_a_server_killed_under_busy_sessions_recovers(make: Make) -> None:
 
 def test_a_second_opener_is_told_how_to_reach_the_first(make: Make) -> None:
     with make() as first:
+        second = make()
         with pytest.raises(AlreadyRunning) as caught:
-            make().start()
+            second.start()
         assert caught.value.state is not None
         assert caught.value.state.dsn == first.dsn
         assert ask(first.dsn, "SELECT 1") == 1

@@ -17,7 +17,10 @@ pytestmark = pytest.mark.lifecycle
 
 Make = Callable[..., Stack]
 
-STUBBORN = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
+STUBBORN = (
+    "import os, signal, time; signal.signal(15, signal.SIG_IGN); child = os.fork(); "
+    "child and print('up', flush=True); time.sleep(600)"
+)
 
 
 @pytest.fixture
@@ -56,7 +59,9 @@ class Lines:
 
 def test_release_runs_to_its_end_before_anything_else_starts(make: Make) -> None:
     lines = Lines()
-    procfile = "worker: cat released; exec sleep 600\nrelease: echo migrated > released; echo $GREETING\n"
+    procfile = (
+        "worker: sh -c 'cat released; sleep 600'\nrelease: sh -c 'echo migrated > released; echo '$GREETING\n"
+    )
     with make(procfile, echo=lines) as stack:
         lines.wait_for("worker", "migrated")
         lines.wait_for("release", "merhaba")
@@ -65,14 +70,14 @@ def test_release_runs_to_its_end_before_anything_else_starts(make: Make) -> None
 
 
 def test_a_failing_release_stops_everything_and_is_quoted(make: Make) -> None:
-    stack = make("release: echo no such table >&2; exit 3\nworker: sleep 600\n")
+    stack = make("release: sh -c 'echo no such table >&2; exit 3'\nworker: sleep 600\n")
     with pytest.raises(StackError, match=r"release ended with code 3 .*no such table"):
         stack.start()
     assert stack.processes == {}
 
 
 def test_a_process_that_ends_is_reported_with_what_it_said(make: Make) -> None:
-    with make("worker: echo boom; exit 7\nscheduler: sleep 600\n") as stack:
+    with make("worker: sh -c 'echo boom; exit 7'\nscheduler: sleep 600\n") as stack:
         stack.processes["worker"].wait(30)
         ended = stack.ended()
         assert ended is not None
@@ -84,7 +89,7 @@ def test_a_process_that_ends_is_reported_with_what_it_said(make: Make) -> None:
 
 def test_programs_of_the_virtualenv_are_found_first(make: Make) -> None:
     lines = Lines()
-    with make("worker: command -v python; exec sleep 600\n", echo=lines):
+    with make("worker: sh -c 'command -v python; sleep 600'\n", echo=lines):
         lines.wait_for("worker", str(Path(sys.executable).with_name("python")))
 
 
@@ -95,12 +100,12 @@ def test_only_the_chosen_processes_run(make: Make) -> None:
 
 def test_what_ignores_sigterm_is_killed_with_its_children(make: Make) -> None:
     lines = Lines()
-    command = f'{sys.executable} -c "{STUBBORN}" & exec {sys.executable} -c "{STUBBORN}"'
-    stack = make(f"worker: true; {command}\n", echo=lines)
+    stack = make(f'worker: {sys.executable} -c "{STUBBORN}"\n', echo=lines)
     stack.start()
     lines.wait_for("worker", "up")
     leader = psutil.Process(stack.processes["worker"].pid)
-    family = [leader, *leader.children(recursive=True)]
+    family = [leader, *leader.children()]
+    assert len(family) == 2
     stack.stop(timeout_seconds=0.2)
     _, alive = psutil.wait_procs(family, timeout=30)
     assert alive == []

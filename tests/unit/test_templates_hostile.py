@@ -121,6 +121,14 @@ def test_the_deadline_holds():
     assert time.perf_counter() - started < 1
 
 
+def test_loops_in_a_row_are_counted_together():
+    limits = Limits(loop_iterations=10)
+    three_times = "{% for i in list %}.{% endfor %}"
+    assert render_liquid(three_times * 3, {"list": [1, 2, 3]}, limits=limits) == "." * 9
+    with pytest.raises(GiveUp, match="more than 10 times"):
+        render_liquid(three_times * 4, {"list": [1, 2, 3]}, limits=limits)
+
+
 def test_keys_of_cycle_are_not_kept():
     key = "{% capture k %}{{ big }}{{ i }}{% endcapture %}"
     tracemalloc.start()

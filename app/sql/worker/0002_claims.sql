@@ -7,7 +7,7 @@ CREATE TABLE worker.kinds (
     queue text NOT NULL,
     -- a query that claims a job and gives its row as jsonb, or null: the job $1 if it still waits, else the next
     claim_next text NOT NULL,
-    -- a query with $1 = job id that gives the same row while the job is still this claim's to do, else null
+    -- a query that locks the job $1 and gives the same row while it is still to be done, else null
     reload text NOT NULL,
     -- the key of the job's id in that row
     id_key text NOT NULL,
@@ -94,19 +94,35 @@ BEGIN
         v_claim.job, v_job, v_claim.attempt, v_claim.errors, v_claim.deaths;
 END $$;
 
--- End a claim for good. False when a newer attempt owns it: the caller must then write nothing.
+-- End a claim for good and say whether the caller may write the job's results:
+-- ours (yes) | stale (a newer attempt owns the job) | gone (the job was deleted or cancelled meanwhile).
 CREATE FUNCTION worker.finish_claim(
     p_message_id uuid, p_attempt integer, p_outcome text,
     p_error_code text DEFAULT NULL, p_error_message text DEFAULT NULL
-) RETURNS boolean
-LANGUAGE plpgsql SET search_path = '' AS $$
+) RETURNS text
+LANGUAGE plpgsql SET search_path = worker, public AS $$
+DECLARE
+    v_claim worker.claims;
+    v_job jsonb;
 BEGIN
     UPDATE worker.claims c
     SET state = 'finished', finished_at = now(), outcome = p_outcome,
         error_code = p_error_code, error_message = p_error_message,
         errors = c.errors + (p_outcome = 'failed')::integer
-    WHERE c.message_id = p_message_id AND c.attempt = p_attempt AND c.finished_at IS NULL;
-    RETURN FOUND;
+    WHERE c.message_id = p_message_id AND c.attempt = p_attempt AND c.finished_at IS NULL
+    RETURNING * INTO v_claim;
+    IF v_claim.message_id IS NULL THEN
+        RETURN 'stale';
+    END IF;
+    IF p_outcome <> 'gone' THEN
+        EXECUTE (SELECT k.reload FROM worker.kinds k WHERE k.kind = v_claim.kind) INTO v_job USING v_claim.job;
+        IF v_job IS NULL THEN
+            UPDATE worker.claims c SET outcome = 'gone', error_code = NULL, error_message = NULL
+            WHERE c.message_id = p_message_id;
+            RETURN 'gone';
+        END IF;
+    END IF;
+    RETURN 'ours';
 END $$;
 
 -- Put a claim down until its message comes again. Only an error that is named is counted.

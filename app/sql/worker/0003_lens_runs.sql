@@ -1,8 +1,8 @@
 -- Lens runs: their kind, the triggers that write their tickets, and the queue under its described name.
 
--- A claimed run in the shape of fn_worker_claim_queued_run, while it is still running; else null.
+-- A claimed run in the shape of fn_worker_claim_queued_run, locked, while it is still running; else null.
 CREATE FUNCTION worker.fn_running_lens_run(p_run_id uuid) RETURNS jsonb
-LANGUAGE sql STABLE SET search_path = '' AS $$
+LANGUAGE sql SET search_path = '' AS $$
     SELECT jsonb_build_object(
         'run_id', r.id, 'request_id', q.id, 'requester_lenser_id', q.requester_lenser_id,
         'workspace_id', q.workspace_id, 'lens_id', q.lens_id, 'version_id', q.version_id,
@@ -14,6 +14,7 @@ LANGUAGE sql STABLE SET search_path = '' AS $$
     LEFT JOIN ai.models m ON m.id = r.model_id
     LEFT JOIN ai.providers p ON p.id = m.provider_id
     WHERE r.id = p_run_id AND r.status = 'running'
+    FOR UPDATE OF r
 $$;
 
 -- Claim the run that a ticket was written for, found by its key whatever the length of the queue; where it

@@ -97,7 +97,8 @@ def test_a_host_is_reached_at_the_first_address_that_listens(server, monkeypatch
 def test_after_a_fork_the_child_has_connections_of_its_own():
     # In a process of its own: forking one with threads is unsafe, and Python says so.
     code = (
-        "import os; from app.providers.transport import http_client; before = http_client(); child = os.fork();"
+        "import os; from app.providers.transport import http_client;"
+        "before = http_client(); child = os.fork();"
         "child or os._exit(http_client() is before);"
         "assert os.waitpid(child, 0)[1] == 0 and http_client() is before"
     )

@@ -1,0 +1,128 @@
+"""Run every scenario on a stack of its own and watch it to the end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import FrameType
+
+import psycopg2
+from psycopg2.extensions import connection
+
+from app.cli.demo.display import Display
+from app.cli.demo.scenario import Scenario, Summary
+from app.errors import WorkerError
+from app.local.platform import seed
+from app.local.postgres import EmbeddedPostgres, default_test_directory
+from app.local.provider_server import ProviderServer
+from app.local.stack import Stack
+from app.migrations import migrate
+from app.settings import environment_names
+
+#: Where the logs of a demo that went wrong are kept, in the folder it is started in.
+LOG_FOLDER = Path(".lf-worker") / "demo-logs"
+
+POLL_SECONDS = 0.1
+
+
+class DemoTimeoutError(WorkerError):
+    """The demo took longer than it may."""
+
+
+def run_demo(scenarios: Sequence[Scenario], display: Display, *, timeout_seconds: int) -> Summary:
+    """Run the scenarios on real processes and an embedded database, and leave nothing behind.
+
+    What goes wrong stands in the summary; the logs of such a demo are kept in `LOG_FOLDER`.
+    """
+    summary = Summary()
+    folder = Path(tempfile.mkdtemp(prefix="lf-worker-demo-", dir=default_test_directory()))
+    try:
+        with _time_limit(timeout_seconds):
+            _run(folder, scenarios, display, summary)
+    except WorkerError as error:
+        summary.trouble = str(error)
+    finally:
+        if not summary.ok:
+            _keep_logs(folder)
+        shutil.rmtree(folder)
+    return summary
+
+
+def _run(folder: Path, scenarios: Sequence[Scenario], display: Display, summary: Summary) -> None:
+    with EmbeddedPostgres(folder / "data", durable=False) as server, ProviderServer() as providers:
+        display.say("PostgreSQL is up.")
+        applied = migrate(server.dsn, platform=True)
+        seed(server.dsn)
+        display.say(f"{len(applied)} migrations are applied, the platform is seeded.")
+        environment = demo_environment(server.dsn, providers)
+        # In a folder without an .env file: the demo must not depend on what a developer put there.
+        with (
+            Stack(folder, environment, directory=folder) as stack,
+            closing(psycopg2.connect(server.dsn)) as session,
+        ):
+            session.autocommit = True
+            _await_workers(session, stack)
+            display.say(f"Running: {', '.join(stack.processes)}.")
+            for scenario in scenarios:
+                scenario.queue(session, providers)
+            _watch(session, stack, scenarios, display, summary)
+
+
+def demo_environment(dsn: str, providers: ProviderServer) -> dict[str, str]:
+    """The processes' environment: none of the user's own settings, and the local server for every API."""
+    inherited = {name: value for name, value in os.environ.items() if name not in environment_names()}
+    keys = {name: f"demo-{name}" for name in environment_names() if name.endswith("_API_KEY")}
+    return {**inherited, **keys, **providers.environment(), "DATABASE_URL": dsn}
+
+
+def _await_workers(session: connection, stack: Stack) -> None:
+    """Wait until a worker process has taken up its lease."""
+    while True:
+        stack.check()
+        with session.cursor() as row:
+            row.execute("SELECT EXISTS (SELECT FROM worker.processes WHERE lease_until > now())")
+            if row.fetchone() == (True,):
+                return
+        time.sleep(POLL_SECONDS / 2)
+
+
+def _watch(
+    session: connection, stack: Stack, scenarios: Sequence[Scenario], display: Display, summary: Summary
+) -> None:
+    while True:
+        for scenario in scenarios:
+            summary.tallies[scenario.kind] = scenario.poll(session)
+        display.update(summary)
+        if summary.has_ended:
+            return
+        stack.check()
+        time.sleep(POLL_SECONDS)
+
+
+@contextmanager
+def _time_limit(seconds: int) -> Iterator[None]:
+    """Break off whatever goes on, a hanging call included, when the time is up."""
+
+    def ring(_number: int, _frame: FrameType | None) -> None:
+        raise DemoTimeoutError(f"not finished after {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _keep_logs(folder: Path) -> None:
+    shutil.rmtree(LOG_FOLDER, ignore_errors=True)
+    LOG_FOLDER.mkdir(parents=True)
+    for log in folder.glob("*.log"):
+        shutil.copy(log, LOG_FOLDER)

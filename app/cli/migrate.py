@@ -1,0 +1,14 @@
+"""`lf-worker migrate`: bring the database at DATABASE_URL up to date."""
+
+from __future__ import annotations
+
+from app.migrations import migrate as apply_migrations
+from app.settings import load_settings
+
+
+def migrate() -> None:
+    """Apply the migrations of the schema `worker` that DATABASE_URL lacks. Safe to repeat."""
+    applied = apply_migrations(load_settings().database_url.get_secret_value())
+    for step in applied:
+        print("applied", step)
+    print(f"{len(applied)} migrations applied." if applied else "The database is up to date.")

@@ -1,0 +1,79 @@
+"""What goes into a provider and what comes out of it, in words that no provider owns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model as the platform names it (`key`) and as its provider names it on the wire (`wire_model`)."""
+
+    key: str
+    provider: str
+    wire_model: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What the model is asked: one user message, with an optional system message before it.
+
+    `max_tokens` bounds the answer and `temperature` is sent even when it is 0; None leaves either to the
+    provider.
+    """
+
+    text: str
+    system: str | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model said, and what it cost.
+
+    `finish_reason` is `stop`, `length` (cut at the token limit, with some text) or `unknown`. `usage` holds
+    the provider's finer token counts, such as `cached_tokens` and `reasoning_tokens`; `model` is the
+    platform's key of the model.
+    """
+
+    text: str
+    tokens_in: int
+    tokens_out: int
+    finish_reason: str
+    provider: str
+    model: str
+    request_id: str | None
+    latency_ms: int
+    usage: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One provider's answer, parsed but not judged.
+
+    `finish_reason` is one of `stop`, `length`, `refused`, `interrupted` (the provider broke off) and
+    `unknown`; whether that is a success is decided in one place for all providers.
+    """
+
+    text: str
+    finish_reason: str
+    tokens_in: int = 0
+    tokens_out: int = 0
+    request_id: str | None = None
+    usage: Mapping[str, int] = field(default_factory=dict)
+    refusal: str | None = None
+
+
+class BadReplyError(Exception):
+    """The provider answered 200 with something that is not an answer; the message says what, for people."""
+
+
+class ProviderModule(Protocol):
+    """What each provider's module offers."""
+
+    def complete(self, model: Model, prompt: Prompt, key: str, timeout_seconds: float) -> Reply:
+        """Ask once. Raises whatever its SDK raises; `outcomes.judge_error` makes sense of it."""

@@ -1,0 +1,70 @@
+"""Which provider serves a model, and what the provider calls it.
+
+`models.csv` is the platform's registry: the key its database uses, the provider, the name on the wire and
+the kind of output. The database is the authority on a model's provider; the registry knows wire names.
+"""
+
+from __future__ import annotations
+
+import csv
+from functools import cache
+from importlib.resources import files
+
+from pydantic import BaseModel, ConfigDict
+
+from app.errors import GiveUp
+from app.providers.base import Model
+from app.settings import settings
+
+TEXT_PROVIDERS = frozenset(
+    {"openai", "anthropic", "google", "google_vertex", "mistral", "deepseek", "ollama", "echo"}
+)
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model_key: str
+    provider_key: str
+    wire_model: str
+    output_kind: str
+
+
+def resolve_model(key: str | None, provider: str | None) -> Model:
+    """The model that a job names, ready to be asked for text.
+
+    `provider` is what the database says, or None to leave it to the registry. An unknown key of a known
+    provider goes on the wire as it is. Raises `GiveUp`: `provider.model_not_found` without a usable key,
+    `provider.unsupported` for a provider that the worker can't call, `provider.modality_unsupported` for
+    a model that makes anything but text. The echo provider serves every text model, whoever owns it.
+    """
+    name = (key or "").strip()
+    owner = (provider or "").strip().lower()
+    row = _find(name, owner)
+    if not name or not (owner or row):
+        raise GiveUp("provider.model_not_found", f"no provider is known for the model {name or '(none)'!r}")
+    model = Model(
+        key=name,
+        provider=owner or (row.provider_key if row else ""),
+        wire_model=row.wire_model if row and row.wire_model else name,
+        kind=row.output_kind if row else "text",
+    )
+    if model.kind != "text":
+        raise GiveUp("provider.modality_unsupported", f"{name} makes {model.kind}, not text")
+    if model.provider not in TEXT_PROVIDERS and not settings().echo_provider:
+        raise GiveUp("provider.unsupported", f"the worker can't call the provider {model.provider!r}")
+    return model
+
+
+def _find(name: str, owner: str) -> _Row | None:
+    """The registry's row for a model key, else the first with that wire name; only of `owner` if given."""
+    rows = [row for row in _rows() if not owner or row.provider_key == owner]
+    by_key = [row for row in rows if row.model_key == name]
+    by_wire_name = [row for row in rows if name and row.wire_model == name]
+    return next(iter(by_key + by_wire_name), None)
+
+
+@cache
+def _rows() -> tuple[_Row, ...]:
+    text = files("app.providers").joinpath("models.csv").read_text(encoding="utf-8")
+    return tuple(_Row.model_validate(row) for row in csv.DictReader(text.splitlines()))

@@ -1,0 +1,118 @@
+"""A total deadline for one HTTP call: connecting, sending and reading to the last byte share it.
+
+The SDKs' own timeouts bound one socket operation each, so a server that sends a byte now and then keeps a
+thread for as long as it likes. Here the network stream gives every operation only what is left.
+
+Two limits: looking up a host name can't be interrupted (the resolver's own timeouts apply), and the
+deadline belongs to the thread, so a call must not move to another one half way.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpcore2
+
+#: Longest wait for one address of a host, so that an address which swallows packets leaves time for the next.
+CONNECT_SECONDS = 10.0
+
+#: A slow reader restarts the clock with every piece it takes, so pieces are small enough to be checked.
+_WRITE_BYTES = 64 * 1024
+
+_call = threading.local()
+
+
+@contextmanager
+def total_deadline(seconds: float) -> Iterator[None]:
+    """Everything this thread does over the shared HTTP client inside the block ends within `seconds`."""
+    outer: float | None = getattr(_call, "deadline", None)
+    deadline = time.monotonic() + seconds
+    _call.deadline = deadline if outer is None else min(deadline, outer)
+    try:
+        yield
+    finally:
+        _call.deadline = outer
+
+
+def _left(timeout: float | None, expired: type[httpcore2.TimeoutException]) -> float | None:
+    """The timeout of the next socket operation, in seconds; raises `expired` when no time is left."""
+    deadline: float | None = getattr(_call, "deadline", None)
+    if deadline is None:
+        return timeout
+    remaining = deadline - time.monotonic()
+    if remaining <= 0:
+        raise expired("total deadline passed")
+    return remaining if timeout is None else min(timeout, remaining)
+
+
+class DeadlineStream(httpcore2.NetworkStream):
+    """A connection whose every operation is cut at the calling thread's deadline."""
+
+    def __init__(self, stream: httpcore2.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """Read what has come, at most `max_bytes`."""
+        return self._stream.read(max_bytes, _left(timeout, httpcore2.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Send all of `buffer`."""
+        for start in range(0, len(buffer), _WRITE_BYTES):
+            piece = buffer[start : start + _WRITE_BYTES]
+            self._stream.write(piece, _left(timeout, httpcore2.WriteTimeout))
+
+    def start_tls(
+        self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore2.NetworkStream:
+        """Shake hands; what comes back keeps the deadline too."""
+        left = _left(timeout, httpcore2.ConnectTimeout)
+        return DeadlineStream(self._stream.start_tls(ssl_context, server_hostname, left))
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._stream.close()
+
+    def get_extra_info(self, info: str) -> Any:
+        """What the wrapped connection knows about itself."""
+        return self._stream.get_extra_info(info)
+
+
+class DeadlineBackend(httpcore2.NetworkBackend):
+    """Opens connections that keep the calling thread's deadline, trying a host's addresses in turn."""
+
+    def __init__(self) -> None:
+        self._sockets = httpcore2.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore2.NetworkStream:
+        """Connect to the first address of `host` that accepts."""
+        failure: Exception = httpcore2.ConnectError("the host has no address")
+        patience = CONNECT_SECONDS if timeout is None else min(timeout, CONNECT_SECONDS)
+        for address in _addresses(host, port):
+            left = _left(patience, httpcore2.ConnectTimeout)
+            try:
+                stream = self._sockets.connect_tcp(address, port, left, local_address, socket_options)
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
+                failure = error
+            else:
+                return DeadlineStream(stream)
+        raise failure
+
+
+def _addresses(host: str, port: int) -> list[str]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise httpcore2.ConnectError(f"the host name can't be resolved ({error.strerror})") from error
+    return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))

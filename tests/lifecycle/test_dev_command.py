@@ -1,0 +1,135 @@
+"""`lf-worker dev` and `lf-worker demo` as a person or a script runs them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import psycopg2
+import pytest
+
+from app.cli.dev import DATA_FOLDER
+from app.local.cluster_state import running_state
+
+pytestmark = pytest.mark.lifecycle
+
+COMMAND = str(Path(sys.executable).with_name("lf-worker"))
+
+
+@contextmanager
+def running_dev(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A `lf-worker dev` that has said it is up; killed in the end if it still runs."""
+    with subprocess.Popen([COMMAND, "dev"], cwd=folder, stdout=subprocess.PIPE, text=True) as dev:
+        try:
+            assert dev.stdout is not None
+            assert any("Ctrl-C stops it." in line for line in dev.stdout), "dev ended before it was up"
+            yield dev
+        finally:
+            dev.kill()
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([COMMAND, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+
+
+def family_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    found = psutil.Process(process.pid).children(recursive=True)
+    names = " ".join(part for child in found for part in child.cmdline())
+    assert "postgres" in names
+    assert "app.actors" in names
+    assert "app.schedules" in names
+    return found
+
+
+@pytest.mark.timeout(180)
+def test_dev_serves_runs_refuses_a_second_one_and_leaves_nothing_running(tmp_path: Path) -> None:
+    with running_dev(tmp_path) as dev:
+        state = running_state(tmp_path / DATA_FOLDER)
+        assert state is not None
+        psycopg2.connect(state.dsn).close()
+
+        queued = run(tmp_path, "enqueue", "lens-run", "--model", "gpt-5.4", "--prompt", "Merhaba!", "--wait")
+        assert (queued.returncode, queued.stderr) == (0, "")
+        assert "succeeded: Merhaba!" in queued.stdout
+
+        failed = run(tmp_path, "enqueue", "lens-run", "--model", "gpt-5.4", "--lens", "broken", "--wait")
+        assert failed.returncode == 1
+        assert "failed: template." in failed.stdout
+
+        second = run(tmp_path, "dev")
+        assert second.returncode == 2
+        assert second.stdout == ""
+        assert second.stderr.count("\n") == 1
+        assert state.dsn in second.stderr
+
+        family = family_of(dev)
+        dev.send_signal(signal.SIGTERM)
+        assert dev.stdout is not None
+        assert "Stopped." in dev.stdout.read()
+        assert dev.wait(60) == 0
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert alive == []
+    assert running_state(tmp_path / DATA_FOLDER) is None
+
+
+@pytest.mark.timeout(180)
+def test_kill_9_of_dev_ends_its_processes_and_the_next_one_starts(tmp_path: Path) -> None:
+    with running_dev(tmp_path) as dev:
+        family = family_of(dev)
+        dev.send_signal(signal.SIGKILL)
+        dev.wait()
+        _, alive = psutil.wait_procs(family, timeout=60)
+        assert alive == []
+    with running_dev(tmp_path) as dev:
+        dev.send_signal(signal.SIGINT)
+        assert dev.stdout is not None
+        dev.stdout.read()
+        assert dev.wait(60) == 0
+
+
+@pytest.mark.timeout(180)
+def test_the_demo_ends_by_itself_and_prints_one_json_object(tmp_path: Path) -> None:
+    done = run(tmp_path, "demo", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    summary = json.loads(done.stdout)
+    assert summary["ok"] is True
+    runs = summary["kinds"]["lens_run"]
+    assert runs["queued"] == runs["succeeded"] + runs["failed"] >= 24
+    assert runs["failed"] > 0
+    assert 0 < runs["pickup_ms"]["p50"] <= runs["pickup_ms"]["p99"]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "database_url", "complaint"),
+    [
+        (["migrate"], None, "DATABASE_URL is not set"),
+        (["migrate"], "mysql://somewhere", "DATABASE_URL: must begin with postgres"),
+        (["migrate"], "postgresql://u:secret@127.0.0.1:1/db", "can't connect to the database"),
+        (["enqueue", "lens-run", "--model", "gpt-5.4", "--prompt", "x"], None, "no `lf-worker dev` runs"),
+        (["enqueue", "lens-run", "--model", "gpt-5.4"], None, "give either --prompt or --lens"),
+        (
+            ["enqueue", "lens-run", "--model", "gpt-5.4", "--lens", "summary", "--input", "text"],
+            None,
+            "--input 'text' is not LABEL=VALUE",
+        ),
+    ],
+)
+def test_a_command_that_cannot_run_says_why_in_one_line(
+    tmp_path: Path, arguments: list[str], database_url: str | None, complaint: str
+) -> None:
+    environment = os.environ | ({"DATABASE_URL": database_url} if database_url else {})
+    done = subprocess.run(
+        [COMMAND, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("lf-worker: ")
+    assert done.stderr.count("\n") == 1
+    assert complaint in done.stderr
+    assert "secret" not in done.stderr
