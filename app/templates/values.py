@@ -33,8 +33,10 @@ def json_pieces(value: object) -> Iterator[str]:
             yield "true" if value else "false"
         case int():
             yield str(value)
-        case float() | Decimal():
-            yield format(Decimal(str(value)), "f")
+        case float():
+            yield format(Decimal(str(value + 0.0)), "f")  # as in jsonb, zero has no sign
+        case Decimal():
+            yield format(value, "f")
         case str():
             yield json.dumps(value, ensure_ascii=False)
         case dict():

@@ -13,6 +13,7 @@ import psutil
 import psycopg2
 import pytest
 
+from app.cli.demo.runner import LOG_FOLDER
 from app.cli.dev import DATA_FOLDER
 from app.local.cluster_state import running_state
 
@@ -103,6 +104,18 @@ def test_the_demo_ends_by_itself_and_prints_one_json_object(tmp_path: Path) -> N
     assert runs["failed"] > 0
     assert 0 < runs["pickup_ms"]["p50"] <= runs["pickup_ms"]["p99"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_demo_that_takes_too_long_is_broken_off_and_keeps_its_logs(tmp_path: Path) -> None:
+    script = (
+        "from app.cli.demo.display import Quiet; from app.cli.demo.runner import run_demo\n"
+        "summary = run_demo([], Quiet(), timeout_seconds=1); print(summary.ok, summary.trouble)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False not finished after 1 s\n"
+    assert (tmp_path / LOG_FOLDER).is_dir()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
@@ -97,6 +99,8 @@ def test_falsy_data_is_not_missing(value):
         (1e20, "100000000000000000000"),
         (1e-7, "0.0000001"),
         (-3, "-3"),
+        (-0.0, "0.0"),
+        (Decimal("1.10"), "1.10"),
         ({}, "{}"),
         ([], "[]"),
         ([None, True, [], {"": "\n"}], '[null, true, [], {"": "\\n"}]'),
