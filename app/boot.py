@@ -10,7 +10,7 @@ import psycopg2
 from dramatiq.middleware import AgeLimit, Callbacks, CurrentMessage, Retries, ShutdownNotifications, TimeLimit
 from periodiq import PeriodiqMiddleware
 
-from app import logs
+from app import alerts, logs
 from app.broker import LeaseBroker, QueuePolicy
 from app.database import connect, database
 from app.errors import SettingsError
@@ -35,6 +35,7 @@ def boot() -> LeaseBroker:
     except SettingsError as error:
         _refuse(str(error))
     logs.configure(configured.log_level)
+    alerts.configure(configured)
     _check_schema(configured)
     broker = build_broker(configured)
     dramatiq.set_broker(broker)
@@ -57,6 +58,7 @@ def build_broker(configured: Settings) -> LeaseBroker:
             CurrentMessage(),
             PeriodiqMiddleware(skip_delay=STALE_TICK_SECONDS),
             Heartbeat(configured),
+            alerts.FlushAlerts(),
             open_claims,
         ],
     )

@@ -166,6 +166,9 @@ class Settings(BaseSettings):
 
     # Telemetry
     sentry_dsn: SecretStr = _env("SENTRY_DSN", default=SecretStr(""), description="Sentry is off when blank.")
+    sentry_environment: str = _env(
+        "SENTRY_ENVIRONMENT", default="production", description="Environment that alerts are filed under."
+    )
     log_level: str = _env("LOG_LEVEL", default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
 
     @field_validator("database_url")

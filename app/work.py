@@ -19,6 +19,7 @@ from dramatiq.middleware import CurrentMessage, Middleware, Shutdown, TimeLimitE
 from psycopg2.extensions import cursor
 from pydantic import BaseModel, ValidationError
 
+from app import alerts
 from app.backoff import backoff_ms
 from app.claims import Claim, Opened, hand_back, open_claim
 from app.database import CONNECTION_ERRORS, database
@@ -129,6 +130,7 @@ def _attempt(kind: Kind, opened: Opened, claim: Claim[dict[str, Any]]) -> None:
         raise
     except Exception as error:
         log.exception("job ended in an unexpected error")
+        alerts.unexpected(error)
         unexpected = RetryLater("worker.internal_error", f"unexpected {type(error).__name__}")
         _retry_or_fail(kind, claim, unexpected)
 
@@ -155,7 +157,7 @@ def _retry_or_fail(kind: Kind, claim: Claim[dict[str, Any]], error: RetryLater) 
         max_ms=settings().retry_max_backoff_ms,
         after_seconds=error.after_seconds,
     )
-    log.info("will be tried again", code=error.code, message=error.message, errors=errors, delay_ms=delay_ms)
+    log.info("will be tried again", code=error.code, reason=error.message, errors=errors, delay_ms=delay_ms)
     raise _again(delay_ms) from None
 
 
@@ -163,7 +165,8 @@ def _fail(kind: Kind, claim: Claim[dict[str, Any]], error: JobError) -> None:
     outcome = "poison" if error.code == "worker.poison" else "failed"
     with claim.finish(outcome, error) as tx:
         kind.fail(tx, claim.job_id, error)
-    log.error("failed for good", code=error.code, message=error.message)
+    log.error("failed for good", code=error.code, reason=error.message)
+    alerts.job_failed(kind.name, claim.job_id, claim.attempt, error)
 
 
 def _again(delay_ms: float) -> dramatiq.Retry:
