@@ -17,7 +17,7 @@ from app.local.provider_wire import Question, Wire
 Manner = Literal["whole", "drip", "hang", "cut", "reset"]
 
 #: Seconds that the `429` scenarios ask for.
-RETRY_AFTER_SECONDS = 7
+RETRY_AFTER_SECONDS = 2
 
 
 @dataclass(frozen=True)

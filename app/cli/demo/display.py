@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -97,7 +96,7 @@ def print_summary(console: Console, summary: Summary) -> None:
 
 def summary_table(summary: Summary) -> RenderableType:
     """A row per case, in sections by kind of work; p50 and max are of the pickup times."""
-    table = Table(box=SIMPLE_HEAD)
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for heading in ("kind", "case"):
         table.add_column(heading, no_wrap=True)
     for heading in ("queued", "running", "done", "failed", "p50 ms", "max ms"):

@@ -1,0 +1,15 @@
+FROM python:3.11-slim
+
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+WORKDIR /worker
+
+COPY pyproject.toml requirements.lock README.md ./
+COPY app app
+COPY actors actors
+COPY schedules schedules
+RUN pip install --no-cache-dir -c requirements.lock -e . \
+    && useradd --system --no-create-home worker
+USER worker
+
+# One image for every process group; exec form, so that SIGTERM reaches the process.
+CMD ["dramatiq", "app.actors", "--processes", "2", "--threads", "32", "--skip-logging"]

@@ -1,0 +1,50 @@
+# Everything a developer does, from a fresh clone, with python3 and make.
+
+PYTHON ?= python3
+JOBS ?= 2
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+MAKEFLAGS += --no-print-directory
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo dev test check bench clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Create .venv and install the package with everything it needs
+
+$(READY): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Python 3.11 or newer is needed and $(PYTHON) is not: try make PYTHON=python3.12" >&2; exit 2; }
+	@echo "Installing into $(VENV); this takes half a minute, once." >&2
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install -q -c requirements.lock -e '.[dev]'
+	@touch $@
+
+demo: $(READY) ## Run every kind of work against an embedded database, and end; ARGS=--json for a program
+	@$(BIN)/lf-worker demo $(ARGS)
+
+dev: $(READY) ## Run the whole stack until Ctrl-C
+	@$(BIN)/lf-worker dev $(ARGS)
+
+test: $(READY) ## Run the test suite; JOBS=4 for more processes, ARGS='-k name' for less
+	@$(BIN)/pytest -q -n $(JOBS) $(ARGS)
+
+check: $(READY) ## Lint, check the format, the types and the imports
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(READY) ## Measure every speed that the README claims
+	@$(BIN)/python -m bench.lens_runs $(ARGS)
+
+clean: ## Remove what the other targets made
+	rm -rf $(VENV) .lf-worker build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+		.import_linter_cache
