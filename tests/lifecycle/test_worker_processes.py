@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from uuid import UUID
 
 import psycopg2
@@ -202,12 +203,12 @@ def test_a_setting_that_can_not_work_is_one_line(
     assert "Traceback" not in log
 
 
-def test_a_restart_of_postgres_in_mid_run_costs_nothing(
-    tmp_path: Path, provider: ProviderServer, workers: Fleet
-) -> None:
+def test_a_restart_of_postgres_in_mid_run_costs_nothing(provider: ProviderServer, workers: Fleet) -> None:
     """On a server of its own, since the others share theirs."""
-    data = default_test_directory() / f"lf-restart-{tmp_path.name}"
-    with EmbeddedPostgres(data, durable=True) as server:
+    with (
+        TemporaryDirectory(dir=default_test_directory()) as data,
+        EmbeddedPostgres(Path(data) / "server") as server,
+    ):
         migrate(server.dsn, platform=True)
         seed(server.dsn)
         session = connect_as_worker(server.dsn)
