@@ -139,6 +139,11 @@ class LeaseBroker(PostgresBroker):
         """Start the threads that carry messages between the table and `threads` worker threads."""
         self._post = _PostOffice(self._settings, threads, self._policies)
 
+    def job_began(self, delivery: Delivery) -> None:
+        """Note that a thread has begun a job."""
+        if self._post:
+            self._post.deliveries.began(delivery)
+
     def stop_taking(self) -> None:
         """Take no more messages; what is held goes on."""
         if self._post:
@@ -175,15 +180,15 @@ class _PostOffice:
             self.process_id,
             self.deliveries,
             poll_seconds=settings.broker_poll_seconds,
-            on_undecodable=self._reject_undecodable,
+            finisher=self.finisher,
         )
         for thread in (self.lease, self.finisher, self.taker):
             thread.start()
 
     def end(self, delivery: Delivery, *, rejected: bool) -> None:
         """Free the delivery's thread and have its ending written."""
-        message = delivery.encode().decode() if rejected else None
-        self.finisher.write(Ended(delivery.message_id, delivery.number, message))
+        message = delivery.encode() if rejected else None
+        self.finisher.write(Ended(delivery.message_id, delivery.number, rejected, message))
         self.deliveries.end(delivery)
         self.taker.thread_freed()
 
@@ -193,11 +198,6 @@ class _PostOffice:
             thread.join(HAND_BACK_SECONDS)
             if thread.is_alive():
                 log.warning("thread did not end in time; the lease will run out", thread=thread.name)
-
-    def _reject_undecodable(self, text: str, number: int) -> None:
-        message_id = json.loads(text).get("message_id")
-        if message_id:
-            self.finisher.write(Ended(str(message_id), number, text))
 
 
 class _LeaseConsumer(Consumer):
@@ -229,6 +229,9 @@ class _Lifecycle(Middleware):
 
     def before_worker_boot(self, broker: LeaseBroker, worker: Worker) -> None:
         broker.open_post_office(worker.worker_threads)
+
+    def before_process_message(self, broker: LeaseBroker, message: Delivery) -> None:
+        broker.job_began(message)
 
     def before_worker_shutdown(self, broker: LeaseBroker, worker: Worker) -> None:
         broker.stop_taking()

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from dramatiq import Message
 from dramatiq.broker import MessageProxy
+
+#: Jobs shorter than this on average are short compared with a round trip to the database.
+SHORT_JOB_SECONDS = 0.02
+
+#: Weight of the newest job in the moving average of a queue's job times.
+JOB_SECONDS_WEIGHT = 0.1
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,7 @@ class Delivery(MessageProxy):
     def __init__(self, message: Message[object], number: int) -> None:
         super().__init__(message)
         self.number = number
+        self.began_at: float | None = None
 
 
 class Deliveries:
@@ -45,6 +53,7 @@ class Deliveries:
         self._inboxes: dict[str, SimpleQueue[Delivery]] = {}
         self._held: dict[tuple[str, int], Delivery] = {}
         self._in_flight: Counter[str] = Counter()
+        self._job_seconds: dict[str, float] = {}
         self._guard = threading.Lock()
 
     def open_inbox(self, queue_name: str) -> None:
@@ -63,11 +72,28 @@ class Deliveries:
         return self._policies.get(queue_name, QueuePolicy())
 
     def room(self) -> tuple[int, dict[str, int]]:
-        """Free threads in all, and how many more messages each queue may have; full queues are left out."""
+        """How many more messages fit in all, and at most of each queue; full queues are left out.
+
+        Each thread has room for one. Queues of short jobs may have as many again waiting for a thread, so
+        that no thread waits for the next round trip.
+        """
         with self._guard:
-            free = max(0, self.threads - len(self._held))
-            rooms = {name: self._policy_cap(name) - self._in_flight[name] for name in self._inboxes}
-        return free, {name: room for name, room in rooms.items() if room > 0}
+            held = len(self._held)
+            rooms = {}
+            for name in self._inboxes:
+                spare = self.threads if self._job_seconds.get(name, 1.0) < SHORT_JOB_SECONDS else 0
+                free = self.threads + spare - held
+                rooms[name] = min(free, self._policy_cap(name) + spare - self._in_flight[name])
+        rooms = {name: room for name, room in rooms.items() if room > 0}
+        return max(rooms.values(), default=0), rooms
+
+    def load(self) -> float:
+        """How busy the threads are, from 0 to 1."""
+        return min(1.0, len(self._held) / self.threads)
+
+    def began(self, delivery: Delivery) -> None:
+        """Note that a thread has begun the delivery's job."""
+        delivery.began_at = time.monotonic()
 
     def begin(self, delivery: Delivery) -> None:
         """Hold a delivery and put it where its queue's consumer waits."""
@@ -87,8 +113,13 @@ class Deliveries:
     def end(self, delivery: Delivery) -> None:
         """Let go of a delivery: its thread is free."""
         with self._guard:
-            if self._held.pop((delivery.message_id, delivery.number), None) is not None:
-                self._in_flight[delivery.queue_name] -= 1
+            if self._held.pop((delivery.message_id, delivery.number), None) is None:
+                return
+            self._in_flight[delivery.queue_name] -= 1
+            if delivery.began_at is not None:
+                took = time.monotonic() - delivery.began_at
+                before = self._job_seconds.get(delivery.queue_name, took)
+                self._job_seconds[delivery.queue_name] = before + (took - before) * JOB_SECONDS_WEIGHT
 
     def held(self) -> list[Delivery]:
         """Every delivery that has not ended."""

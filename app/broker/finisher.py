@@ -20,11 +20,15 @@ MAX_BATCH = 500
 
 @dataclass(frozen=True)
 class Ended:
-    """One delivery that ended; `rejected` holds the message when it becomes a dead letter."""
+    """One delivery that ended; a rejected one becomes a dead letter.
+
+    `message` is what a dead letter is to hold, encoded; None leaves what is there.
+    """
 
     message_id: str
     number: int
-    rejected: str | None = None
+    rejected: bool = False
+    message: bytes | None = None
 
 
 class Finisher(SessionThread):
@@ -70,8 +74,8 @@ class Finisher(SessionThread):
                 self._batch.append(ended)
 
     def _write_batch(self, session: connection) -> None:
-        done = [ended for ended in self._batch if ended.rejected is None]
-        dead = [ended for ended in self._batch if ended.rejected is not None]
+        done = [ended for ended in self._batch if not ended.rejected]
+        dead = [ended for ended in self._batch if ended.rejected]
         with session.cursor() as row:
             if done:
                 row.execute(
@@ -85,7 +89,7 @@ class Finisher(SessionThread):
                         self._process_id,
                         [e.message_id for e in dead],
                         [e.number for e in dead],
-                        [Json(json.loads(e.rejected or "null")) for e in dead],
+                        [Json(json.loads(e.message)) if e.message else None for e in dead],
                     ),
                 )
         self._batch = []

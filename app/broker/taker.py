@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import random
-import select
 import time
 from collections import Counter
-from collections.abc import Callable
 
 import structlog
-from dramatiq import DramatiqError, Message
-from psycopg2.extensions import connection, quote_ident
+from psycopg2.extensions import connection
 
 from app.broker.deliveries import Deliveries, Delivery
+from app.broker.envelope import decode
+from app.broker.finisher import Ended, Finisher
+from app.broker.notifications import Notifications, WakeUp
 from app.broker.sessions import SessionThread
 
 log = structlog.get_logger(__name__)
@@ -21,12 +20,18 @@ log = structlog.get_logger(__name__)
 #: Notifications of a delayed message carry this word: there is nothing to take yet, only a new due time.
 DELAYED = "delayed"
 
+#: Poll interval where notifications can't be heard.
+DEAF_POLL_SECONDS = 1.0
+
+#: A busy process lets idle ones go first by up to this much, so that a notification causes no race.
+MAX_COURTESY_SECONDS = 0.002
+
 
 class Taker(SessionThread):
     """Waits for notifications, due times and free threads, and takes as much as the threads can hold.
 
-    A poll covers notifications that were lost. While nothing waits in the table, a thread that becomes
-    free causes no query.
+    A poll covers notifications that were lost, and does alone where none can be heard. While nothing
+    waits in the table, a thread that becomes free causes no query.
     """
 
     def __init__(
@@ -36,16 +41,15 @@ class Taker(SessionThread):
         deliveries: Deliveries,
         *,
         poll_seconds: float,
-        on_undecodable: Callable[[str, int], None],
+        finisher: Finisher,
     ) -> None:
         super().__init__(dsn, "taker")
         self._process_id = process_id
         self._deliveries = deliveries
+        self._longest_poll_seconds = poll_seconds
         self._poll_seconds = poll_seconds
-        self._on_undecodable = on_undecodable
-        self._wake_reader, self._wake_writer = os.pipe()
-        os.set_blocking(self._wake_reader, False)
-        os.set_blocking(self._wake_writer, False)
+        self._finisher = finisher
+        self._wake_up = WakeUp()
         self._drained = False
         self._due_unknown = True
         self._due_at: float | None = None
@@ -53,71 +57,73 @@ class Taker(SessionThread):
     def thread_freed(self) -> None:
         """Tell the taker that it has room again."""
         if not self._drained:
-            self._wake()
+            self._wake_up.set()
 
     def queue_opened(self) -> None:
         """Tell the taker that there is one more queue to listen on."""
-        self._wake()
+        self._wake_up.set()
 
     def stop(self) -> None:
         """Take nothing more."""
         super().stop()
-        self._wake()
+        self._wake_up.set()
 
     def serve(self, session: connection) -> None:
         """Take messages until stopped."""
-        listening: set[str] = set()
+        notifications = Notifications(session, self._wake_up)
+        self._choose_poll_interval(notifications)
         self._drained, self._due_unknown = False, True
         while not self._stopping.is_set():
-            self._listen(session, listening)
+            if notifications.listen(self._deliveries.queues):
+                self._drained, self._due_unknown = False, True
             if not self._drained:
                 self._take(session)
             if self._drained and self._due_unknown:
                 self._look_up_due_time(session)
-            self._wait(session)
+            self._wait(notifications)
 
-    def _listen(self, session: connection, listening: set[str]) -> None:
-        for queue_name in set(self._deliveries.queues) - listening:
-            with session.cursor() as row:
-                row.execute(f"LISTEN {quote_ident(f'dramatiq.{queue_name}.enqueue', session)}")
-            listening.add(queue_name)
-            self._drained, self._due_unknown = False, True
+    def _choose_poll_interval(self, notifications: Notifications) -> None:
+        self._poll_seconds = self._longest_poll_seconds
+        if not notifications.arrive():
+            self._poll_seconds = min(DEAF_POLL_SECONDS, self._longest_poll_seconds)
+            log.warning(
+                "no notification can be heard, is this a pooler in transaction mode? polling instead",
+                poll_seconds=self._poll_seconds,
+            )
 
     def _take(self, session: connection) -> None:
-        free, rooms = self._deliveries.room()
-        if not free or not rooms:
+        limit, rooms = self._deliveries.room()
+        if not limit or not rooms:
             return
         names = list(rooms)
         with session.cursor() as row:
             row.execute(
-                "SELECT queue_name, message, delivery FROM worker.take_messages(%s, %s, %s, %s, %s)",
+                "SELECT * FROM worker.take_messages(%s, %s, %s, %s, %s)",
                 (
                     self._process_id,
                     names,
                     [rooms[name] for name in names],
                     [self._deliveries.policy(name).handicap_ms for name in names],
-                    free,
+                    limit,
                 ),
             )
             taken = row.fetchall()
-        for queue_name, text, number in taken:
-            self._deliver(queue_name, text, number)
+        for message_id, queue_name, text, number in taken:
+            self._deliver(str(message_id), queue_name, text, number)
         # Where the batch, or a queue's share of it, came back full there may be more once a thread is free.
-        per_queue = Counter(queue_name for queue_name, _, _ in taken)
-        self._drained = len(taken) < free and all(
+        per_queue = Counter(queue_name for _, queue_name, _, _ in taken)
+        self._drained = len(taken) < limit and all(
             per_queue[name] < rooms.get(name, 0) for name in self._deliveries.queues
         )
 
-    def _deliver(self, queue_name: str, text: str, number: int) -> None:
+    def _deliver(self, message_id: str, queue_name: str, text: str | None, number: int) -> None:
         try:
-            message: Message[object] = Message.decode(text.encode())
-        except (DramatiqError, TypeError, ValueError) as error:
-            log.error("message can't be decoded", queue=queue_name, error=type(error).__name__)
-            self._on_undecodable(text, number)
+            message = decode(message_id, queue_name, text)
+        except ValueError as error:
+            log.error("unreadable message rejected", id=message_id, queue=queue_name, reason=str(error))
+            self._finisher.write(Ended(message_id, number, rejected=True))
             return
-        message.options.pop("eta", None)
-        # A consumer is looked up by the message's queue, which is the one it was found in.
-        self._deliveries.begin(Delivery(message.copy(queue_name=queue_name), number))
+        self._deliveries.begin(Delivery(message, number))
 
     def _look_up_due_time(self, session: connection) -> None:
         with session.cursor() as row:
@@ -126,37 +132,19 @@ class Taker(SessionThread):
         self._due_at = None if due_ms is None else time.monotonic() + due_ms / 1000
         self._due_unknown = False
 
-    def _wait(self, session: connection) -> None:
-        # Notifications that came with a query's answer don't make the socket readable any more.
-        seconds = 0.0 if session.notifies else self._wait_seconds()
-        ready, _, _ = select.select([session.fileno(), self._wake_reader], [], [], seconds)
-        if self._wake_reader in ready:
-            _drain(self._wake_reader)
-        session.poll()
-        notified = bool(session.notifies)
-        for notification in session.notifies:
-            self._due_unknown |= notification.payload == DELAYED
-            self._drained &= notification.payload == DELAYED
-        session.notifies.clear()
-        if not (ready or notified) or (self._due_at is not None and self._due_at <= time.monotonic()):
+    def _wait(self, notifications: Notifications) -> None:
+        payloads = notifications.wait(self._wait_seconds())
+        is_due = self._due_at is not None and self._due_at <= time.monotonic()
+        if payloads is None or is_due:
             self._drained, self._due_unknown = False, True
+            return
+        self._due_unknown |= DELAYED in payloads
+        if payloads - {DELAYED}:
+            self._drained = False
+            time.sleep(self._deliveries.load() * random.uniform(0, MAX_COURTESY_SECONDS))  # noqa: S311 - jitter
 
     def _wait_seconds(self) -> float:
         poll_seconds = self._poll_seconds * random.uniform(0.8, 1.2)  # noqa: S311 - jitter, not a secret
         if self._due_at is None or not self._drained:
             return poll_seconds
         return max(0.0, min(poll_seconds, self._due_at - time.monotonic()))
-
-    def _wake(self) -> None:
-        try:
-            os.write(self._wake_writer, b".")
-        except BlockingIOError:
-            return  # the pipe is full of earlier wake-ups
-
-
-def _drain(reader: int) -> None:
-    try:
-        while os.read(reader, 4096):
-            pass
-    except BlockingIOError:
-        return

@@ -115,20 +115,68 @@ LANGUAGE sql STABLE SET search_path = '' AS $$
         'message_timestamp', floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint)
 $$;
 
+-- What people decide about a queue while the worker runs; a queue without a row is open and uncapped.
+CREATE TABLE worker.queue_controls (
+    queue_name text PRIMARY KEY,
+    paused boolean NOT NULL DEFAULT false,
+    -- most messages in all processes' hands at once
+    max_in_flight integer CHECK (max_in_flight > 0),
+    changed_at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE FUNCTION worker.fn_announce_queue_control() RETURNS trigger
+LANGUAGE plpgsql SET search_path = '' AS $$
+BEGIN
+    PERFORM pg_notify('dramatiq.' || coalesce(NEW.queue_name, OLD.queue_name) || '.enqueue', '');
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER announce_queue_control AFTER INSERT OR UPDATE OR DELETE ON worker.queue_controls
+    FOR EACH ROW EXECUTE FUNCTION worker.fn_announce_queue_control();
+
+-- Pause or reopen a queue on all processes; what is running goes on.
+CREATE FUNCTION worker.pause_queue(p_queue text, p_paused boolean DEFAULT true) RETURNS void
+LANGUAGE sql SET search_path = '' AS $$
+    INSERT INTO worker.queue_controls AS c (queue_name, paused) VALUES (p_queue, p_paused)
+    ON CONFLICT (queue_name) DO UPDATE SET paused = p_paused, changed_at = now()
+$$;
+
+-- Let all processes together work on at most so many messages of a queue; null lifts the cap.
+CREATE FUNCTION worker.cap_queue(p_queue text, p_max_in_flight integer) RETURNS void
+LANGUAGE sql SET search_path = '' AS $$
+    INSERT INTO worker.queue_controls AS c (queue_name, max_in_flight) VALUES (p_queue, p_max_in_flight)
+    ON CONFLICT (queue_name) DO UPDATE SET max_in_flight = p_max_in_flight, changed_at = now()
+$$;
+
 -- Hand up to p_limit due messages to a process: all its queues in one statement, at most p_caps[i] of
--- p_queues[i]. A queue ranked behind waits p_handicaps_ms[i] longer than it did, but never for ever.
+-- p_queues[i]. A queue ranked behind counts as p_handicaps_ms[i] younger than it is, so nothing starves.
 CREATE FUNCTION worker.take_messages(
     p_owner uuid, p_queues text[], p_caps integer[], p_handicaps_ms integer[], p_limit integer
-) RETURNS TABLE (queue_name text, message text, delivery integer)
-LANGUAGE sql SET search_path = '' AS $$
-    WITH due AS MATERIALIZED (
-        SELECT m.message_id, m.mtime + q.handicap_ms * interval '1 millisecond' AS turn
+) RETURNS TABLE (message_id uuid, queue_name text, message text, delivery integer)
+LANGUAGE plpgsql SET search_path = '' AS $$
+#variable_conflict use_column
+BEGIN
+    -- Takers of a capped queue go one after the other, so that each counts what the others took.
+    PERFORM pg_advisory_xact_lock(hashtext('worker.queue_cap'), hashtext(c.queue_name))
+    FROM worker.queue_controls c
+    WHERE c.max_in_flight IS NOT NULL AND NOT c.paused AND c.queue_name = ANY (p_queues);
+
+    RETURN QUERY
+    WITH open_queues AS MATERIALIZED (
+        SELECT q.name, q.handicap_ms, least(q.cap, p_limit, c.max_in_flight - (
+            SELECT count(*) FROM dramatiq.queue h
+            WHERE c.max_in_flight IS NOT NULL AND h.queue_name = q.name AND h.state = 'consumed')) AS room
         FROM unnest(p_queues, p_caps, p_handicaps_ms) AS q (name, cap, handicap_ms)
+        LEFT JOIN worker.queue_controls c ON c.queue_name = q.name
+        WHERE NOT coalesce(c.paused, false)
+    ), due AS MATERIALIZED (
+        SELECT m.message_id, m.mtime + q.handicap_ms * interval '1 millisecond' AS turn
+        FROM open_queues q
         CROSS JOIN LATERAL (
             SELECT w.message_id, w.mtime FROM dramatiq.queue w
             WHERE w.queue_name = q.name AND w.state = 'queued' AND w.mtime <= now()
             ORDER BY w.mtime
-            LIMIT least(q.cap, p_limit)
+            LIMIT greatest(q.room, 0)
             FOR UPDATE SKIP LOCKED
         ) AS m
         ORDER BY turn
@@ -138,10 +186,10 @@ LANGUAGE sql SET search_path = '' AS $$
         SET state = 'consumed', owner = p_owner, mtime = now(), deliveries = w.deliveries + 1
         FROM due
         WHERE w.message_id = due.message_id
-        RETURNING w.queue_name, w.message::text, w.deliveries, due.turn
+        RETURNING w.message_id, w.queue_name, w.message::text AS message, w.deliveries, due.turn
     )
-    SELECT taken.queue_name, taken.message, taken.deliveries FROM taken ORDER BY taken.turn
-$$;
+    SELECT t.message_id, t.queue_name, t.message, t.deliveries FROM taken t ORDER BY t.turn;
+END $$;
 
 -- Milliseconds until the next delayed message of these queues is due; null when none waits.
 CREATE FUNCTION worker.next_due_ms(p_queues text[]) RETURNS double precision
@@ -155,18 +203,29 @@ LANGUAGE sql STABLE SET search_path = '' AS $$
     ) AS d
 $$;
 
+-- Tell the takers of these queues that one under a cap may have room again.
+CREATE FUNCTION worker.fn_wake_capped_queues(p_queues text[]) RETURNS void
+LANGUAGE sql SET search_path = '' AS $$
+    SELECT pg_notify('dramatiq.' || c.queue_name || '.enqueue', '')
+    FROM worker.queue_controls c WHERE c.max_in_flight IS NOT NULL AND c.queue_name = ANY (p_queues)
+$$;
+
 -- Delete finished messages. Only the delivery that was acknowledged counts, and only for its owner.
 CREATE FUNCTION worker.acknowledge_messages(p_owner uuid, p_ids uuid[], p_deliveries integer[]) RETURNS integer
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
-    v_count integer;
+    v_queues text[];
 BEGIN
-    DELETE FROM dramatiq.queue w
-    USING unnest(p_ids, p_deliveries) AS d (message_id, delivery)
-    WHERE w.message_id = d.message_id AND w.deliveries = d.delivery
-      AND w.owner = p_owner AND w.state = 'consumed';
-    GET DIAGNOSTICS v_count = ROW_COUNT;
-    RETURN v_count;
+    WITH ended AS (
+        DELETE FROM dramatiq.queue w
+        USING unnest(p_ids, p_deliveries) AS d (message_id, delivery)
+        WHERE w.message_id = d.message_id AND w.deliveries = d.delivery
+          AND w.owner = p_owner AND w.state = 'consumed'
+        RETURNING w.queue_name
+    )
+    SELECT array_agg(e.queue_name) INTO v_queues FROM ended e;
+    PERFORM worker.fn_wake_capped_queues(v_queues);
+    RETURN coalesce(cardinality(v_queues), 0);
 END $$;
 
 -- Keep failed messages as dead letters, with what Dramatiq wrote into them.
@@ -175,14 +234,19 @@ CREATE FUNCTION worker.reject_messages(
 ) RETURNS integer
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
-    v_count integer;
+    v_queues text[];
 BEGIN
-    UPDATE dramatiq.queue w SET state = 'rejected', mtime = now(), owner = NULL, message = d.message
-    FROM unnest(p_ids, p_deliveries, p_messages) AS d (message_id, delivery, message)
-    WHERE w.message_id = d.message_id AND w.deliveries = d.delivery
-      AND w.owner = p_owner AND w.state = 'consumed';
-    GET DIAGNOSTICS v_count = ROW_COUNT;
-    RETURN v_count;
+    WITH ended AS (
+        UPDATE dramatiq.queue w
+        SET state = 'rejected', mtime = now(), owner = NULL, message = coalesce(d.message, w.message)
+        FROM unnest(p_ids, p_deliveries, p_messages) AS d (message_id, delivery, message)
+        WHERE w.message_id = d.message_id AND w.deliveries = d.delivery
+          AND w.owner = p_owner AND w.state = 'consumed'
+        RETURNING w.queue_name
+    )
+    SELECT array_agg(e.queue_name) INTO v_queues FROM ended e;
+    PERFORM worker.fn_wake_capped_queues(v_queues);
+    RETURN coalesce(cardinality(v_queues), 0);
 END $$;
 
 -- Give messages back that a process holds: the named ones, or all of them. They were counted for their
