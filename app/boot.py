@@ -11,15 +11,15 @@ from dramatiq.middleware import AgeLimit, Callbacks, CurrentMessage, Retries, Sh
 from periodiq import PeriodiqMiddleware
 
 from app import alerts, logs
-from app.broker import LeaseBroker, QueuePolicy
+from app.broker import ENQUEUE_RETRY_SECONDS, LeaseBroker, QueuePolicy
 from app.database import connect, database
 from app.errors import SettingsError
 from app.heartbeat import Heartbeat
 from app.settings import Settings, settings
 from app.work import open_claims
 
-#: A tick of a sweep that is older than this is dropped: the next one does the same work.
-STALE_TICK_SECONDS = 30
+#: periodiq's own limit on late messages, out of the way: a sweep asks the database whether it is due.
+STALE_TICK_SECONDS = 3_600
 
 #: Short sweeps keep two threads free of long AI calls, and wait behind interactive work for a second.
 POLICIES = {
@@ -28,7 +28,7 @@ POLICIES = {
 }
 
 
-def boot() -> LeaseBroker:
+def boot(*, enqueue_retry_seconds: float = ENQUEUE_RETRY_SECONDS) -> LeaseBroker:
     """Set the process's broker up; what can't work ends the process with one line and exit code 2."""
     try:
         configured = settings()
@@ -37,17 +37,20 @@ def boot() -> LeaseBroker:
     logs.configure(configured.log_level)
     alerts.configure(configured)
     _check_schema(configured)
-    broker = build_broker(configured)
+    broker = build_broker(configured, enqueue_retry_seconds=enqueue_retry_seconds)
     dramatiq.set_broker(broker)
     return broker
 
 
-def build_broker(configured: Settings) -> LeaseBroker:
+def build_broker(
+    configured: Settings, *, enqueue_retry_seconds: float = ENQUEUE_RETRY_SECONDS
+) -> LeaseBroker:
     """The broker with everything that surrounds a job; actors are declared on it by whoever needs them."""
     return LeaseBroker(
         database(),
         configured,
         policies=POLICIES,
+        enqueue_retry_seconds=enqueue_retry_seconds,
         middleware=[
             AgeLimit(),
             TimeLimit(),

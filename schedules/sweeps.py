@@ -1,20 +1,16 @@
-"""The sweeps: small duties on a timetable that find what a notification or a dead process left behind.
-
-Each is harmless when it runs twice at once, so a second scheduler does no harm.
-"""
+"""The sweeps: small duties on a timetable that find what a notification or a dead process left behind."""
 
 from __future__ import annotations
 
-import dramatiq
 import structlog
-from periodiq import cron
 
 from app.database import database
+from app.sweeps import Missed, sweep
 
 log = structlog.get_logger(__name__)
 
 
-@dramatiq.actor(queue_name="sweeps", periodic=cron("* * * * *"), time_limit=60_000)
+@sweep("* * * * *", missed=Missed.SKIP)
 def add_missing_tickets() -> None:
     """Give a ticket to each claimable job that lost its own, or never had one."""
     for row in database().call("SELECT kind, worker.add_missing_tickets(kind) AS added FROM worker.kinds"):

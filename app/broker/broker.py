@@ -40,7 +40,7 @@ Message = DramatiqMessage[Any]
 _ENQUEUE = "SELECT worker.enqueue_messages(%s::jsonb[], %s::bigint[])"
 _ENQUEUE_UNIQUE = "SELECT worker.enqueue_messages(%s::jsonb[], %s::bigint[], %s::text[])"
 
-#: How long an enqueue outside a transaction is tried again when the connection breaks under it.
+#: How long an enqueue outside a transaction is tried while the database is away.
 ENQUEUE_RETRY_SECONDS = 60.0
 
 #: How long a stopping process tries to write its last acknowledgements and give back the rest.
@@ -54,6 +54,7 @@ class LeaseBroker(PostgresBroker):
       database: where `enqueue` gets its connections.
       settings: DSN, lease and poll times.
       policies: how a process shares its threads among queues; queues not named share freely.
+      enqueue_retry_seconds: how long `enqueue` tries while the database is away.
       middleware: the complete list; there are no defaults, because Dramatiq's own open a port.
     """
 
@@ -63,11 +64,13 @@ class LeaseBroker(PostgresBroker):
         settings: Settings,
         *,
         policies: dict[str, QueuePolicy] | None = None,
+        enqueue_retry_seconds: float = ENQUEUE_RETRY_SECONDS,
         middleware: Iterable[Middleware] = (),
     ) -> None:
         self._database = database
         self._settings = settings
         self._policies = policies or {}
+        self._enqueue_retry_seconds = enqueue_retry_seconds
         self._post: _PostOffice | None = None
         super().__init__(
             pool=database,
@@ -88,10 +91,10 @@ class LeaseBroker(PostgresBroker):
     def enqueue(self, message: Message, *, delay: int | None = None) -> Message:
         """Send a message, or send it again under its id; `delay` is in milliseconds.
 
-        Raises dramatiq's ConnectionError when the database stays away for a minute.
+        Raises dramatiq's ConnectionError when the database stays away for too long.
         """
         self.emit_before("enqueue", message, delay)
-        give_up_at = time.monotonic() + ENQUEUE_RETRY_SECONDS
+        give_up_at = time.monotonic() + self._enqueue_retry_seconds
         while True:
             try:
                 self._database.call(_ENQUEUE, ([_encode(message)], [delay or 0]))
