@@ -7,6 +7,7 @@ COPY pyproject.toml requirements.lock README.md ./
 COPY app app
 COPY actors actors
 COPY schedules schedules
+COPY realtime realtime
 RUN pip install --no-cache-dir -c requirements.lock -e . \
     && useradd --system --no-create-home worker
 USER worker

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from app import prompts, providers
+from app import media, prompts, providers
 from app.claims import Claim
 from app.database import database
 from app.platform import keys
@@ -23,19 +23,20 @@ AROUND_THE_CALL_MS = 90_000
     queue="lens_runs",
     job=LensRun,
     fail=fail_run,
-    time_limit_ms=settings().provider_timeout_ms + AROUND_THE_CALL_MS,
+    time_limit_ms=settings().provider_timeout_ms
+    + 2 * settings().media_transfer_timeout_ms
+    + AROUND_THE_CALL_MS,
 )
 def execute_lens_run(claim: Claim[LensRun]) -> None:
-    """Run one queued lens: render its prompt, ask the model, store the answer."""
+    """Run one queued lens: render its prompt, ask the model, store the answer; or order its media."""
     run = claim.job
-    model = providers.resolve_model(run.model_key, run.provider_key)
+    model = providers.find_model(run.model_key, run.provider_key, run.output_modality)
     prompt = prompts.for_run(database(), run)
-    answer = providers.ask(
-        model,
-        prompt,
-        key=keys.for_run(database(), settings(), run, model.provider),
-        deadline_seconds=settings().provider_timeout_ms / 1000,
-    )
+    key = keys.for_run(database(), settings(), run, model.provider)
+    if model.kind != "text":
+        media.make(claim, model, prompt, key=key, byok_key_id=run.byok_key_ref_id)
+        return
+    answer = providers.ask(model, prompt, key=key, deadline_seconds=settings().provider_timeout_ms / 1000)
     with claim.finish() as tx:
         complete_run(tx, run, answer)
         store_artifact(tx, run, answer)

@@ -9,4 +9,18 @@ broker = boot()
 
 if settings().lens_run_enabled:
     importlib.import_module("actors.lens_runs")
+if settings().webhook_drain_enabled:
+    importlib.import_module("actors.webhooks")
+    importlib.import_module("schedules.webhooks")
+if settings().battle_enabled:
+    importlib.import_module("actors.battles")
+    importlib.import_module("schedules.battles")
+if settings().battle_auto_promote_enabled:
+    importlib.import_module("schedules.promotion")
+if settings().battle_finalize_enabled:
+    importlib.import_module("schedules.finalizing")
+importlib.import_module("actors.media")
+importlib.import_module("schedules.media")
+if settings().vote_anomaly_enabled:
+    importlib.import_module("actors.votes")
 importlib.import_module("schedules.sweeps")

@@ -24,12 +24,27 @@ STALE_TICK_SECONDS = 3_600
 #: Short sweeps keep two threads free of long AI calls, and wait behind interactive work for a second.
 POLICIES = {
     "lens_runs": QueuePolicy(leave_free=2),
+    "battles": QueuePolicy(leave_free=2),
+    # Half of the Procfile's threads: endpoints that hang must not take all of them.
+    "webhooks": QueuePolicy(max_in_flight=16, leave_free=2),
+    # A finished medium is in memory while it is copied.
+    "media": QueuePolicy(max_in_flight=4, leave_free=2),
+    # One battle's inspections wait for each other at the end, so more threads would only wait too.
+    "votes": QueuePolicy(max_in_flight=4),
     "sweeps": QueuePolicy(max_in_flight=4, handicap_ms=1_000),
 }
 
 
 def boot(*, enqueue_retry_seconds: float = ENQUEUE_RETRY_SECONDS) -> LeaseBroker:
     """Set the process's broker up; what can't work ends the process with one line and exit code 2."""
+    configured = prepare()
+    broker = build_broker(configured, enqueue_retry_seconds=enqueue_retry_seconds)
+    dramatiq.set_broker(broker)
+    return broker
+
+
+def prepare() -> Settings:
+    """Read the settings, set up logs and alerts, and look whether the database is migrated."""
     try:
         configured = settings()
     except SettingsError as error:
@@ -37,9 +52,7 @@ def boot(*, enqueue_retry_seconds: float = ENQUEUE_RETRY_SECONDS) -> LeaseBroker
     logs.configure(configured.log_level)
     alerts.configure(configured)
     _check_schema(configured)
-    broker = build_broker(configured, enqueue_retry_seconds=enqueue_retry_seconds)
-    dramatiq.set_broker(broker)
-    return broker
+    return configured
 
 
 def build_broker(

@@ -80,7 +80,26 @@ def migrate(dsn: str, *, platform: bool = False) -> list[AppliedStep]:
         if platform:
             _refuse_a_real_platform(session)
             applied += apply_layer(session, PLATFORM)
-        return applied + apply_layer(session, WORKER)
+        applied += apply_layer(session, WORKER)
+        if applied:
+            _call_if_there(session, "worker.record_triggers")
+        return applied
+
+
+def restore_triggers(dsn: str) -> list[str]:
+    """Put those of our triggers back that were dropped or switched off since, and return them in words."""
+    with closing(_connect(dsn)) as session, _alone(session):
+        return _call_if_there(session, "worker.restore_triggers")
+
+
+def _call_if_there(session: connection, function: str) -> list[str]:
+    """The rows of a function of ours without arguments; none before the step that makes it is applied."""
+    with session, session.cursor() as row:
+        row.execute("SELECT to_regprocedure(%s) IS NOT NULL", (f"{function}()",))
+        if not (row.fetchone() or (False,))[0]:
+            return []
+        row.execute(f"SELECT * FROM {function}()")  # noqa: S608 - a name of our own
+        return [str(found[0]) for found in row.fetchall()]
 
 
 def apply_layer(session: connection, layer: Layer) -> list[AppliedStep]:

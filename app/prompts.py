@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from uuid import UUID
 
 from psycopg2.extras import Json
 from pydantic import JsonValue
@@ -10,7 +11,7 @@ from pydantic import JsonValue
 from app import templates
 from app.database import Database
 from app.errors import GiveUp
-from app.platform.lens_runs import LensRun, fetch_version
+from app.platform.lens_runs import LensRun, LensVersion, fetch_version
 from app.providers import Prompt
 
 #: Inputs that are not parameters of a template: the prompt itself, and the system prompt beside it.
@@ -24,31 +25,37 @@ def for_run(database: Database, run: LensRun) -> Prompt:
     version's template may also use Liquid.
     """
     given = run.input_snapshot.get(PROMPT)
-    text = _render_given(database, given, run) if _is_text(given) else _render_version(database, run)
+    if isinstance(given, str) and given.strip():
+        text = render_text(database, given, run.input_snapshot)
+    elif run.version_id is not None:
+        text = render_version(database, load_version(database, run.version_id), run.input_snapshot)
+    else:
+        raise GiveUp("template.missing", "the run has neither a prompt nor a lens version")
     if not text.strip():
         raise GiveUp("template.empty", "the rendered prompt is empty")
     system = run.input_snapshot.get(SYSTEM)
     return Prompt(text=text, system=system if isinstance(system, str) and system.strip() else None)
 
 
-def _is_text(value: JsonValue) -> bool:
-    return isinstance(value, str) and bool(value.strip())
-
-
-def _render_given(database: Database, given: JsonValue, run: LensRun) -> str:
-    return _render_tokens(database, str(given), run.input_snapshot, ())
-
-
-def _render_version(database: Database, run: LensRun) -> str:
-    if run.version_id is None:
-        raise GiveUp("template.missing", "the run has neither a prompt nor a lens version")
-    version = fetch_version(database, run.version_id)
+def load_version(database: Database, version_id: UUID) -> LensVersion:
+    """The lens version; raises GiveUp with `template.missing` when it was deleted."""
+    version = fetch_version(database, version_id)
     if version is None:
-        raise GiveUp("template.missing", "the run's lens version was deleted")
+        raise GiveUp("template.missing", "the lens version was deleted")
+    return version
+
+
+def render_text(database: Database, text: str, inputs: Mapping[str, JsonValue]) -> str:
+    """A person's own text with `[[label]]` replaced by the inputs; nothing else in it is a template."""
+    return _render_tokens(database, text, inputs, ())
+
+
+def render_version(database: Database, version: LensVersion, inputs: Mapping[str, JsonValue]) -> str:
+    """A lens version's template, which may use Liquid, rendered with the inputs."""
     parameters = [templates.Parameter(str(p.id), p.label, p.required) for p in version.parameters]
     if templates.needs_liquid(version.template_body):
-        return templates.render_liquid(version.template_body, run.input_snapshot, parameters=parameters)
-    return _render_tokens(database, version.template_body, run.input_snapshot, parameters)
+        return templates.render_liquid(version.template_body, inputs, parameters=parameters)
+    return _render_tokens(database, version.template_body, inputs, parameters)
 
 
 def _render_tokens(

@@ -4,8 +4,18 @@ import importlib
 import math
 
 from app.boot import boot
+from app.settings import settings
 
 # A scheduler sits an outage out: ending would only have it started again.
 broker = boot(enqueue_retry_seconds=math.inf)
 
 importlib.import_module("schedules.sweeps")
+importlib.import_module("schedules.media")
+if settings().battle_enabled:
+    importlib.import_module("schedules.battles")
+if settings().battle_auto_promote_enabled:
+    importlib.import_module("schedules.promotion")
+if settings().battle_finalize_enabled:
+    importlib.import_module("schedules.finalizing")
+if settings().webhook_drain_enabled:
+    importlib.import_module("schedules.webhooks")

@@ -6,9 +6,11 @@ in the field's name. `.env.example` lists them all, and a test keeps it so.
 
 from __future__ import annotations
 
+import re
 import socket
 from functools import lru_cache
-from typing import Annotated, Any
+from ipaddress import ip_network
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AliasChoices,
@@ -107,9 +109,120 @@ class Settings(BaseSettings):
         description="Longest retry backoff; a provider's Retry-After is honoured up to ten times this.",
     )
 
+    retention_days: PositiveFloat = _env(
+        "WORKER_RETENTION_DAYS",
+        default=14.0,
+        description="Finished claims and dead letters of the broker are deleted after this.",
+    )
+
     # Kinds of work
     lens_run_enabled: bool = _env(
         "PLATFORM_API_LENS_RUN_WORKER_ENABLED", default=True, description="Execute queued lens runs."
+    )
+    battle_enabled: bool = _env(
+        "PLATFORM_API_BATTLE_WORKER_ENABLED",
+        default=False,
+        description="Execute battle jobs, start battles that are due, and take back abandoned jobs.",
+    )
+    battle_max_retries: PositiveInt = _env(
+        "BATTLE_WORKER_MAX_RETRIES",
+        default=3,
+        description="Tries that a battle job has in all, where its row's max_retries doesn't allow fewer.",
+    )
+    battle_auto_promote_enabled: bool = _env(
+        "PLATFORM_API_AUTO_PROMOTE_WORKER_ENABLED",
+        default=True,
+        description="Open drafts of battles that are to open by themselves.",
+    )
+    battle_auto_promote_interval_ms: PositiveInt = _env(
+        "BATTLE_AUTO_PROMOTE_INTERVAL_MS",
+        default=300_000,
+        description="Time between two looks at such drafts, rounded up to even minutes or hours.",
+    )
+    battle_finalize_enabled: bool = _env(
+        "PLATFORM_API_BATTLE_FINALIZE_WORKER_ENABLED",
+        default=True,
+        description="Close battles whose voting has ended.",
+    )
+    battle_finalize_interval_ms: PositiveInt = _env(
+        "BATTLE_FINALIZE_INTERVAL_MS",
+        default=60_000,
+        description="Time between two looks at such battles, rounded up to minutes or hours likewise.",
+    )
+    async_media_poll_enabled: bool = _env(
+        "PLATFORM_API_ASYNC_MEDIA_POLL_ENABLED",
+        default=True,
+        description="Take over and poll lens runs that another producer started at a provider.",
+    )
+
+    webhook_drain_enabled: bool = _env(
+        "PLATFORM_API_WEBHOOK_DRAIN_ENABLED", default=True, description="Deliver the webhooks of the outbox."
+    )
+
+    # Workflows
+    scheduled_workflow_enabled: bool = _env(
+        "PLATFORM_API_SCHEDULED_WORKFLOW_WORKER_ENABLED",
+        default=False,
+        description="Dispatch schedules and execute the workflow runs of schedules and of the API.",
+    )
+    team_run_enabled: bool = _env(
+        "PLATFORM_API_TEAM_RUN_WORKER_ENABLED", default=False, description="Execute queued team runs."
+    )
+    workflow_recovery_enabled: bool = _env(
+        "PLATFORM_API_WORKFLOW_RECOVERY_ENABLED",
+        default=True,
+        description="Take over workflow and team runs whose worker died, if such runs are executed here.",
+    )
+    workflow_timeout_ms: PositiveInt = _env(
+        "WORKER_WORKFLOW_TIMEOUT_MS", default=600_000, description="Total deadline of one workflow run."
+    )
+    workflow_heartbeat_ms: PositiveInt = _env(
+        "WORKER_WORKFLOW_HEARTBEAT_MS",
+        default=15_000,
+        description="Time between two heartbeats of a run; a cancelled run stops within one.",
+    )
+    workflow_stale_after_ms: PositiveInt = _env(
+        "WORKER_WORKFLOW_STALE_AFTER_MS",
+        default=90_000,
+        description="A run without a heartbeat for this long has lost its worker.",
+    )
+    workflow_max_parallel_nodes: PositiveInt = _env(
+        "WORKER_WORKFLOW_MAX_PARALLEL_NODES",
+        default=10,
+        description="Nodes of one run that are worked on at once.",
+    )
+
+    # Webhooks and other requests to hosts that users name
+    outbound_allowed_hosts: str = _env(
+        "WORKER_OUTBOUND_ALLOWED_HOSTS",
+        default="",
+        description="Hosts, host:port pairs and networks that may be private or plain http; for development.",
+    )
+    webhook_timeout_ms: PositiveInt = _env(
+        "WORKER_WEBHOOK_TIMEOUT_MS",
+        default=15_000,
+        description="Total deadline of one webhook, from looking up the host to the last byte.",
+    )
+    webhook_retry_delays_seconds: str = _env(
+        "WORKER_WEBHOOK_RETRY_DELAYS_SECONDS",
+        default="5,300,1800,7200,18000,36000,50400,72000,86400",
+        description="Waits between attempts at one webhook, before a jitter of 20 %; then it is given up.",
+    )
+    webhook_previous_signing_secret: SecretStr = _env(
+        "WORKER_WEBHOOK_PREVIOUS_SIGNING_SECRET",
+        default=SecretStr(""),
+        description="The replaced platform secret, while receivers change over; signs beside the new one.",
+    )
+
+    vote_anomaly_enabled: bool = _env(
+        "PLATFORM_API_VOTE_ANOMALY_WORKER_ENABLED",
+        default=True,
+        description="Inspect votes, and act on those that are not honest.",
+    )
+    workflow_dispatch_enabled: bool = _env(
+        "PLATFORM_API_WORKFLOW_DISPATCH_ENABLED",
+        default=True,
+        description="Tell workflows of each change of a battle's status.",
     )
 
     # AI providers
@@ -135,6 +248,11 @@ class Settings(BaseSettings):
     google_vertex_api_key: SecretStr = _key("GOOGLE_VERTEX_API_KEY", owner="Google Vertex AI")
     mistral_api_key: SecretStr = _key("MISTRAL_API_KEY", owner="Mistral")
     deepseek_api_key: SecretStr = _key("DEEPSEEK_API_KEY", owner="DeepSeek")
+    fal_api_key: SecretStr = _key("FAL_KEY", "FAL_API_KEY", owner="fal")
+    kling_api_key: SecretStr = _key("KLING_API_KEY", owner="Kling")
+    suno_api_key: SecretStr = _key("SUNO_API_KEY", owner="Suno")
+    stability_api_key: SecretStr = _key("STABILITY_API_KEY", owner="Stability AI")
+    elevenlabs_api_key: SecretStr = _key("ELEVENLABS_API_KEY", owner="ElevenLabs")
     openai_base_url: str = _env(
         "OPENAI_BASE_URL", default="https://api.openai.com/v1", description="Root of OpenAI's API."
     )
@@ -163,6 +281,100 @@ class Settings(BaseSettings):
         default="http://localhost:11434",
         description="Root of the local Ollama server.",
     )
+    fal_base_url: str = _env(
+        "FAL_QUEUE_BASE_URL", default="https://queue.fal.run", description="Root of fal's queue API."
+    )
+    kling_base_url: str = _env(
+        "KLING_BASE_URL", default="https://api.klingai.com", description="Root of Kling's API."
+    )
+    suno_base_url: str = _env(
+        "SUNO_BASE_URL", default="https://api.sunoapi.org", description="Root of Suno's API."
+    )
+    stability_base_url: str = _env(
+        "STABILITY_BASE_URL", default="https://api.stability.ai", description="Root of Stability AI's API."
+    )
+    elevenlabs_base_url: str = _env(
+        "ELEVENLABS_BASE_URL", default="https://api.elevenlabs.io", description="Root of ElevenLabs' API."
+    )
+
+    # Media
+    media_poll_interval_ms: PositiveInt = _env(
+        "ASYNC_MEDIA_POLL_INTERVAL_MS",
+        default=15_000,
+        description="First time between two questions how far a media task is; it grows to four times this.",
+    )
+    media_task_expiry_seconds: PositiveFloat = _env(
+        "WORKER_MEDIA_TASK_EXPIRY_SECONDS",
+        default=900.0,
+        description="A media task that a provider has not finished within this time fails.",
+    )
+    async_poll_batch_limit: Annotated[int, Field(ge=1, le=50)] = _env(
+        "ASYNC_POLL_BATCH_LIMIT",
+        default=10,
+        description="How many runs of other producers are taken over in one statement.",
+    )
+    async_poll_stale_after_seconds: PositiveInt = _env(
+        "ASYNC_POLL_STALE_AFTER_SECONDS",
+        default=30,
+        description="A run of another producer is taken over when nobody polled it for this long.",
+    )
+    media_transfer_timeout_ms: PositiveInt = _env(
+        "WORKER_MEDIA_TRANSFER_TIMEOUT_MS",
+        default=120_000,
+        description="Total deadline of fetching a finished medium, and again of storing it.",
+    )
+    media_max_bytes: PositiveInt = _env(
+        "WORKER_MEDIA_MAX_BYTES",
+        default=100_000_000,
+        description="Larger media are refused; the limit of the bucket that they go to counts too.",
+    )
+    media_inline_max_bytes: PositiveInt = _env(
+        "WORKER_MEDIA_INLINE_MAX_BYTES",
+        default=2_000_000,
+        description="Without Supabase Storage, media without a URL are stored as data URIs up to this size.",
+    )
+
+    # Chainabit
+    chainabit_execution_enabled: bool = _env(
+        "CHAINABIT_EXECUTION_ENABLED",
+        default=False,
+        description="Have every battle job executed by Chainabit instead of the providers.",
+    )
+    chainabit_api_url: str = _env("CHAINABIT_API_URL", default="", description="Root of Chainabit's API.")
+    chainabit_partner_api_key: SecretStr = _env(
+        "CHAINABIT_PARTNER_API_KEY", default=SecretStr(""), description="The platform's key at Chainabit."
+    )
+    chainabit_poll_interval_ms: PositiveInt = _env(
+        "WORKER_CHAINABIT_POLL_INTERVAL_MS",
+        default=2_000,
+        description="Time between two questions how far a session is.",
+    )
+    chainabit_timeout_ms: PositiveInt = _env(
+        "WORKER_CHAINABIT_TIMEOUT_MS",
+        default=300_000,
+        description="A session that has not ended within this time fails its job.",
+    )
+
+    # Supabase
+    supabase_url: str = _env(
+        "SUPABASE_URL", default="", description="Root of the Supabase project; needed for Storage."
+    )
+    supabase_service_role_key: SecretStr = _env(
+        "SUPABASE_SERVICE_ROLE_KEY",
+        default=SecretStr(""),
+        description="Service role key; with SUPABASE_URL finished media are copied into Storage.",
+    )
+
+    supabase_jwt_secret: SecretStr = _env(
+        "SUPABASE_JWT_SECRET",
+        default=SecretStr(""),
+        description="Signs short-lived tokens for Realtime; without it the service role key is the token.",
+    )
+    realtime_source: Literal["auto", "supabase", "postgres"] = _env(
+        "WORKER_REALTIME_SOURCE",
+        default="auto",
+        description="Where hints of new votes come from; auto is Supabase Realtime where it is configured.",
+    )
 
     # Telemetry
     sentry_dsn: SecretStr = _env("SENTRY_DSN", default=SecretStr(""), description="Sentry is off when blank.")
@@ -176,6 +388,23 @@ class Settings(BaseSettings):
     def _is_postgres(cls, value: SecretStr) -> SecretStr:
         if not value.get_secret_value().startswith(("postgres://", "postgresql://")):
             raise ValueError("must begin with postgres:// or postgresql://")
+        return value
+
+    @field_validator("webhook_retry_delays_seconds")
+    @classmethod
+    def _are_delays(cls, value: str) -> str:
+        if not re.fullmatch(r"\s*\d+(\.\d+)?\s*(,\s*\d+(\.\d+)?\s*)*", value):
+            raise ValueError("must be numbers of seconds with commas between them")
+        return value
+
+    @field_validator("outbound_allowed_hosts")
+    @classmethod
+    def _are_hosts(cls, value: str) -> str:
+        for entry in value.split(","):
+            if "/" in entry:
+                ip_network(entry.strip())
+            elif set(entry.strip()) & set("*@% "):
+                raise ValueError(f"{entry.strip()!r} is not a host, host:port or network")
         return value
 
     @field_validator("log_level")

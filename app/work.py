@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 from uuid import UUID
 
 import dramatiq
@@ -30,8 +30,20 @@ from app.settings import settings
 log = structlog.get_logger(__name__)
 
 Job = TypeVar("Job", bound=BaseModel)
+Job_contra = TypeVar("Job_contra", bound=BaseModel, contravariant=True)
 Execute = Callable[[Claim[Job]], None]
 Fail = Callable[[cursor, UUID, JobError], None]
+
+
+class Requeue(Protocol[Job_contra]):
+    """How a kind of work has a job tried again whose own row counts the tries and times the next one."""
+
+    def has_tries_left(self, job: Job_contra) -> bool:
+        """Whether the job may be tried again after one more error."""
+
+    def put_back(self, tx: cursor, job: Job_contra, error: RetryLater) -> None:
+        """Put the row back into the platform's queue, in the transaction that ends the claim."""
+
 
 #: A job whose database went away is tried again after this; its message waits in the table meanwhile.
 DATABASE_PAUSE_SECONDS = 1.0
@@ -45,10 +57,17 @@ class Kind:
     job: type[BaseModel]
     execute: Execute[Any]
     fail: Fail
+    requeue: Requeue[Any] | None
 
 
 def work(
-    kind: str, *, queue: str, job: type[Job], fail: Fail, time_limit_ms: int
+    kind: str,
+    *,
+    queue: str,
+    job: type[Job],
+    fail: Fail,
+    time_limit_ms: int,
+    requeue: Requeue[Job] | None = None,
 ) -> Callable[[Execute[Job]], dramatiq.Actor[..., None]]:
     """Make an actor of a function that does one job.
 
@@ -58,10 +77,12 @@ def work(
       job: parses the claimed row; a row that doesn't fit fails with `job.malformed`.
       fail: marks the job's own row as failed, in the transaction that ends the claim.
       time_limit_ms: a hard limit above every time limit inside the job.
+      requeue: for a kind whose rows count their own tries; the row's return into the queue brings a new
+        ticket. Without it the same message comes again, and the claim counts the errors.
     """
 
     def decorate(execute: Execute[Job]) -> dramatiq.Actor[..., None]:
-        described = Kind(kind, job, execute, fail)
+        described = Kind(kind, job, execute, fail, requeue)
 
         def run(job: str | None = None) -> None:
             _run_ticket(described, job)
@@ -106,13 +127,13 @@ def _run_ticket(kind: Kind, hint: str | None) -> None:
             raise _again(DATABASE_PAUSE_SECONDS * 1000) from None
 
 
-def _attempt(kind: Kind, opened: Opened, claim: Claim[dict[str, Any]]) -> None:
+def _attempt(kind: Kind, opened: Opened, claim: Claim[Any]) -> None:
     """Do the job once and settle what it ended in."""
     try:
         if opened is Opened.POISON:
             raise GiveUp("worker.poison", f"{claim.deaths} workers died while they did this job")
-        parsed: Claim[Any] = replace(claim, job=cast(Any, _parse(kind, claim)))
-        kind.execute(parsed)
+        claim = replace(claim, job=cast(Any, _parse(kind, claim)))
+        kind.execute(claim)
     except PutBack as error:
         claim.release()
         log.info("put back", code=error.code, after_seconds=error.after_seconds)
@@ -145,7 +166,10 @@ def _parse(kind: Kind, claim: Claim[dict[str, Any]]) -> BaseModel:
         ) from None
 
 
-def _retry_or_fail(kind: Kind, claim: Claim[dict[str, Any]], error: RetryLater) -> None:
+def _retry_or_fail(kind: Kind, claim: Claim[Any], error: RetryLater) -> None:
+    if kind.requeue is not None:
+        _requeue_or_fail(kind, kind.requeue, claim, error)
+        return
     errors = claim.errors + 1
     if errors >= settings().job_max_attempts:
         _fail(kind, claim, error)
@@ -161,7 +185,16 @@ def _retry_or_fail(kind: Kind, claim: Claim[dict[str, Any]], error: RetryLater) 
     raise _again(delay_ms) from None
 
 
-def _fail(kind: Kind, claim: Claim[dict[str, Any]], error: JobError) -> None:
+def _requeue_or_fail(kind: Kind, requeue: Requeue[Any], claim: Claim[Any], error: RetryLater) -> None:
+    if not requeue.has_tries_left(claim.job):
+        _fail(kind, claim, error)
+        return
+    with claim.finish("requeued", error) as tx:
+        requeue.put_back(tx, claim.job, error)
+    log.info("put back into the queue", code=error.code, reason=error.message)
+
+
+def _fail(kind: Kind, claim: Claim[Any], error: JobError) -> None:
     outcome = "poison" if error.code == "worker.poison" else "failed"
     with claim.finish(outcome, error) as tx:
         kind.fail(tx, claim.job_id, error)

@@ -44,6 +44,16 @@ class Fleet:
         """Wait until every process has begun a job."""
         wait_until(self.stack, lambda: self._signed_in() >= self.processes, timeout_seconds)
 
+    def await_stamps(self, count: int, timeout_seconds: float) -> list[float]:
+        """The waits of the jobs that noted when they were sent, in milliseconds; fewer when time is up."""
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            self.stack.check()
+            waits_ms = [entry.pickup_ms for entry in self.journal() if entry.sent_at_ns]
+            if len(waits_ms) >= count or time.monotonic() > deadline:
+                return waits_ms
+            time.sleep(POLL_SECONDS)
+
     def rss_mb(self) -> list[float]:
         """The memory of each worker process, the largest first."""
         return worker_rss_mb(self.stack.processes["worker"].pid, self.processes)

@@ -41,4 +41,7 @@ def read_journal(path: Path) -> list[Entry]:
     if not path.exists():
         return []
     content = path.read_bytes()
-    return [Entry(*record) for record in _RECORD.iter_unpack(content[: len(content) // 24 * 24])]
+    return [
+        Entry(*record)
+        for record in _RECORD.iter_unpack(content[: len(content) // _RECORD.size * _RECORD.size])
+    ]

@@ -12,7 +12,7 @@ import time
 import dramatiq
 
 from app.broker import QueuePolicy
-from bench.contenders import build_broker
+from bench.brokers import build_broker
 from bench.journal import Journal
 
 QUEUES = os.environ["BENCH_QUEUES"].split(",")

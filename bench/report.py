@@ -81,7 +81,7 @@ def _table(section: str, figures: object) -> Table:
     if isinstance(figures, list):
         columns = list(dict.fromkeys(name for row in figures for name in row))
         for name in columns:
-            table.add_column(name)
+            table.add_column(name.replace("_", " "))
         for row in figures:
             table.add_row(*(cell(row.get(name, "")) for name in columns))
         return table

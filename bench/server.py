@@ -54,10 +54,25 @@ def bench_server(**settings: str) -> Iterator[BenchServer]:
     """A durable server in a temporary folder, with these server settings; nothing of it stays."""
     with tempfile.TemporaryDirectory(prefix="lf-worker-bench-") as name:
         folder = Path(name)
-        with EmbeddedPostgres(folder / "data", durable=True, settings=settings) as postgres:
-            # What opens connections the worker's way reads the worker's settings.
-            os.environ["DATABASE_URL"] = postgres.dsn
+        with (
+            EmbeddedPostgres(folder / "data", durable=True, settings=settings) as postgres,
+            _setting("DATABASE_URL", postgres.dsn),
+        ):
             yield BenchServer(postgres, folder, settings)
+
+
+@contextmanager
+def _setting(name: str, value: str) -> Iterator[None]:
+    """Set an environment variable of this process, which reads the worker's settings where it enqueues."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def open_session(dsn: str) -> connection:
@@ -77,7 +92,7 @@ def fetch_value(dsn: str, statement: str, parameters: Any = None) -> Any:
 
 def _filesystem_kind(folder: Path) -> str:
     found = subprocess.run(
-        ["/bin/sh", "-c", 'df -T "$1" | awk \'END { print $2 }\'', "df", str(folder)],
+        ["/bin/sh", "-c", "df -T \"$1\" | awk 'END { print $2 }'", "df", str(folder)],
         capture_output=True,
         text=True,
         check=False,

@@ -5,9 +5,14 @@ from __future__ import annotations
 import structlog
 
 from app.database import database
+from app.settings import settings
 from app.sweeps import Missed, sweep
 
 log = structlog.get_logger(__name__)
+
+
+#: Batches that one tick of `prune` deletes at most; what is left is for the next tick.
+MAX_PRUNE_BATCHES = 200
 
 
 @sweep("* * * * *", missed=Missed.SKIP)
@@ -16,3 +21,18 @@ def add_missing_tickets() -> None:
     for row in database().call("SELECT kind, worker.add_missing_tickets(kind) AS added FROM worker.kinds"):
         if row["added"]:
             log.warning("added missing tickets", kind=row["kind"], tickets=row["added"])
+
+
+@sweep("17 * * * *", missed=Missed.CATCH_UP_ONCE)
+def prune() -> None:
+    """Delete claims and dead letters that ended long ago, a small batch at a time."""
+    deleted = 0
+    for _ in range(MAX_PRUNE_BATCHES):
+        batch = database().call(
+            "SELECT worker.prune(%s * interval '1 day') AS rows", (settings().retention_days,)
+        )[0]["rows"]
+        deleted += batch
+        if not batch:
+            break
+    if deleted:
+        log.info("pruned", rows=deleted)

@@ -11,11 +11,10 @@ does, by refusing the results of all attempts but the newest.
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from dramatiq import Message as DramatiqMessage
@@ -24,12 +23,13 @@ from dramatiq.broker import Consumer
 from dramatiq.errors import ConnectionError as BrokerConnectionError
 from dramatiq_pg import PostgresBroker
 from psycopg2.extensions import cursor
-from psycopg2.extras import Json
 
 from app.broker.deliveries import Deliveries, Delivery, QueuePolicy
-from app.broker.finisher import Ended, Finisher
+from app.broker.envelope import encode
+from app.broker.finisher import HAND_BACK_SECONDS, Ended, Finisher
 from app.broker.lease import Lease
 from app.broker.taker import Taker
+from app.broker.work_queue import WorkQueue
 from app.database import CONNECTION_ERRORS, Database
 from app.settings import Settings
 
@@ -38,13 +38,14 @@ log = structlog.get_logger(__name__)
 Message = DramatiqMessage[Any]
 
 _ENQUEUE = "SELECT worker.enqueue_messages(%s::jsonb[], %s::bigint[])"
+_RETRY = "SELECT worker.retry_message(%s, %s, %s, %s, %s) AS ours"
 _ENQUEUE_UNIQUE = "SELECT worker.enqueue_messages(%s::jsonb[], %s::bigint[], %s::text[])"
 
 #: How long an enqueue outside a transaction is tried while the database is away.
 ENQUEUE_RETRY_SECONDS = 60.0
 
-#: How long a stopping process tries to write its last acknowledgements and give back the rest.
-HAND_BACK_SECONDS = 5.0
+#: Longest name of a Postgres notification channel.
+MAX_CHANNEL_BYTES = 63
 
 
 class LeaseBroker(PostgresBroker):
@@ -83,6 +84,8 @@ class LeaseBroker(PostgresBroker):
 
     def declare_queue(self, queue_name: str) -> None:
         """Make a queue known. There is no delay queue: delayed messages wait in the queue itself."""
+        if len(f"dramatiq.{queue_name}.enqueue".encode()) > MAX_CHANNEL_BYTES:
+            raise ValueError(f"the queue name {queue_name!r} is too long for a notification channel")
         if queue_name not in self.queues:
             self.emit_before("declare_queue", queue_name)
             self.queues[queue_name] = True
@@ -94,16 +97,27 @@ class LeaseBroker(PostgresBroker):
         Raises dramatiq's ConnectionError when the database stays away for too long.
         """
         self.emit_before("enqueue", message, delay)
+        if isinstance(message, Delivery):
+            self._retry(message, delay or 0)
+        else:
+            self._call_patiently(_ENQUEUE, ([encode(message)], [delay or 0]))
+        self.emit_after("enqueue", message, delay)
+        return message
+
+    def _retry(self, delivery: Delivery, delay_ms: int) -> None:
+        """Put a delivery back, unless its process was taken for dead and somebody else has it by now."""
+        terms = (self.process_id, delivery.message_id, delivery.number, encode(delivery), delay_ms)
+        if not self._call_patiently(_RETRY, terms)[0]["ours"]:
+            log.warning("retry dropped, the message is another process's", id=delivery.message_id)
+
+    def _call_patiently(self, statement: str, parameters: Any) -> list[dict[str, Any]]:
         give_up_at = time.monotonic() + self._enqueue_retry_seconds
         while True:
             try:
-                self._database.call(_ENQUEUE, ([_encode(message)], [delay or 0]))
-                break
+                return self._database.call(statement, parameters)
             except CONNECTION_ERRORS as error:
                 if time.monotonic() > give_up_at:
                     raise BrokerConnectionError(str(error).strip()) from error
-        self.emit_after("enqueue", message, delay)
-        return message
 
     def enqueue_in(
         self, tx: cursor, *messages: Message, delay_ms: int = 0, unique_key: str | None = None
@@ -117,7 +131,7 @@ class LeaseBroker(PostgresBroker):
         tx.execute(
             _ENQUEUE_UNIQUE,
             (
-                [_encode(message) for message in messages],
+                [encode(message) for message in messages],
                 [delay_ms] * len(messages),
                 [unique_key] * len(messages),
             ),
@@ -171,13 +185,6 @@ class _PostOffice:
         self.process_id = str(uuid.uuid4())
         self.deliveries = Deliveries(threads, policies)
         self.finisher = Finisher(dsn, self.process_id)
-        self.lease = Lease(
-            dsn,
-            self.process_id,
-            worker_id=settings.instance_id,
-            threads=threads,
-            lease_seconds=settings.broker_lease_seconds,
-        )
         self.taker = Taker(
             dsn,
             self.process_id,
@@ -185,12 +192,20 @@ class _PostOffice:
             poll_seconds=settings.broker_poll_seconds,
             finisher=self.finisher,
         )
+        self.lease = Lease(
+            dsn,
+            self.process_id,
+            worker_id=settings.instance_id,
+            threads=threads,
+            lease_seconds=settings.broker_lease_seconds,
+            on_begun=self.taker.lease_begun,
+        )
         for thread in (self.lease, self.finisher, self.taker):
             thread.start()
 
     def end(self, delivery: Delivery, *, rejected: bool) -> None:
         """Free the delivery's thread and have its ending written."""
-        message = delivery.encode() if rejected else None
+        message = encode(delivery) if rejected else None
         self.finisher.write(Ended(delivery.message_id, delivery.number, rejected, message))
         self.deliveries.end(delivery)
         self.taker.thread_freed()
@@ -231,6 +246,7 @@ class _Lifecycle(Middleware):
     """Ties the broker's threads to the worker's: no taking after SIGTERM, hand-back at the very end."""
 
     def before_worker_boot(self, broker: LeaseBroker, worker: Worker) -> None:
+        worker.work_queue = cast("Any", WorkQueue())
         broker.open_post_office(worker.worker_threads)
 
     def before_process_message(self, broker: LeaseBroker, message: Delivery) -> None:
@@ -241,7 +257,3 @@ class _Lifecycle(Middleware):
 
     def after_worker_shutdown(self, broker: LeaseBroker, worker: Worker) -> None:
         broker.close_post_office()
-
-
-def _encode(message: Message) -> Json:
-    return Json(json.loads(message.encode()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
@@ -74,18 +75,19 @@ class Deliveries:
     def room(self) -> tuple[int, dict[str, int]]:
         """How many more messages fit in all, and at most of each queue; full queues are left out.
 
-        Each thread has room for one. Queues of short jobs may have as many again waiting for a thread, so
-        that no thread waits for the next round trip.
+        Each thread has room for one. Queues of short jobs that may have every thread may have as many again
+        waiting for one, so that no thread waits for the next round trip.
         """
         with self._guard:
             held = len(self._held)
             rooms = {}
             for name in self._inboxes:
-                spare = self.threads if self._job_seconds.get(name, 1.0) < SHORT_JOB_SECONDS else 0
-                free = self.threads + spare - held
-                rooms[name] = min(free, self._policy_cap(name) + spare - self._in_flight[name])
+                cap = self._policy_cap(name)
+                is_short = self._job_seconds.get(name, 1.0) < SHORT_JOB_SECONDS
+                spare = self.threads if is_short and cap == self.threads else 0
+                rooms[name] = min(self.threads - held, cap - self._in_flight[name]) + spare
         rooms = {name: room for name, room in rooms.items() if room > 0}
-        return max(rooms.values(), default=0), rooms
+        return max([0, self.threads - held, *rooms.values()]), rooms
 
     def load(self) -> float:
         """How busy the threads are, from 0 to 1."""
@@ -95,13 +97,14 @@ class Deliveries:
         """Note that a thread has begun the delivery's job."""
         delivery.began_at = time.monotonic()
 
-    def begin(self, delivery: Delivery) -> None:
-        """Hold a delivery and put it where its queue's consumer waits."""
+    def begin(self, deliveries: Sequence[Delivery]) -> None:
+        """Hold deliveries and put each where its queue's consumer waits."""
         with self._guard:
-            self._held[delivery.message_id, delivery.number] = delivery
-            self._in_flight[delivery.queue_name] += 1
-            inbox = self._inboxes[delivery.queue_name]
-        inbox.put(delivery)
+            for delivery in deliveries:
+                self._held[delivery.message_id, delivery.number] = delivery
+                self._in_flight[delivery.queue_name] += 1
+        for delivery in deliveries:
+            self._inboxes[delivery.queue_name].put(delivery)
 
     def next(self, queue_name: str, timeout_seconds: float) -> Delivery | None:
         """The next delivery of a queue, or None when none came in time."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import structlog
 from psycopg2.extensions import connection
@@ -14,6 +15,8 @@ log = structlog.get_logger(__name__)
 #: A lease is renewed this often in its length, so that a slow statement or two don't cost it.
 RENEWALS_PER_LEASE = 3.5
 
+_RENEW = "SELECT worker.renew_lease(%s, %s, %s, %s), CASE WHEN %s THEN worker.rescue_messages() ELSE 0 END"
+
 
 class Lease(SessionThread):
     """Renews the lease on a session of its own, whatever the other threads of the process do.
@@ -23,33 +26,38 @@ class Lease(SessionThread):
     """
 
     def __init__(
-        self, dsn: str, process_id: str, *, worker_id: str, threads: int, lease_seconds: float
+        self,
+        dsn: str,
+        process_id: str,
+        *,
+        worker_id: str,
+        threads: int,
+        lease_seconds: float,
+        on_begun: Callable[[], None],
     ) -> None:
         super().__init__(dsn, "lease")
         self._terms = (process_id, worker_id, threads, lease_seconds)
         self._lease_seconds = lease_seconds
+        self._on_begun = on_begun
         self._held_before = False
+        # Whoever comes back from an outage must do so before the first one back begins to rescue.
+        self.longest_pause_seconds = min(self.longest_pause_seconds, lease_seconds / 3)
 
     def serve(self, session: connection) -> None:
         """Renew and rescue until stopped."""
         rescue_from = time.monotonic() + self._lease_seconds
         while not self._stopping.is_set():
-            self._renew(session)
-            if time.monotonic() >= rescue_from:
-                self._rescue(session)
+            self._renew(session, rescue=time.monotonic() >= rescue_from)
             self._stopping.wait(self._lease_seconds / RENEWALS_PER_LEASE)
 
-    def _renew(self, session: connection) -> None:
+    def _renew(self, session: connection, *, rescue: bool) -> None:
         with session.cursor() as row:
-            row.execute("SELECT worker.renew_lease(%s, %s, %s, %s)", self._terms)
-            (was_gone,) = row.fetchone() or (False,)
-        if was_gone and self._held_before:
-            log.warning("lease was lost", process=self._terms[0], lease_seconds=self._lease_seconds)
-        self._held_before = True
-
-    def _rescue(self, session: connection) -> None:
-        with session.cursor() as row:
-            row.execute("SELECT worker.rescue_messages()")
-            (rescued,) = row.fetchone() or (0,)
+            row.execute(_RENEW, (*self._terms, rescue))
+            is_new, rescued = row.fetchone() or (False, 0)
+        if is_new:
+            if self._held_before:
+                log.warning("lease was lost", process=self._terms[0], lease_seconds=self._lease_seconds)
+            self._held_before = True
+            self._on_begun()
         if rescued:
             log.warning("rescued messages of dead processes", messages=rescued)

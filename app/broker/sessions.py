@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from abc import ABC, abstractmethod
 
-import psycopg2
 import structlog
 from psycopg2.extensions import connection
 
@@ -14,16 +14,20 @@ from app.database import CONNECTION_ERRORS, connect
 
 log = structlog.get_logger(__name__)
 
-#: Longest pause between two tries to reconnect.
-MAX_RECONNECT_SECONDS = 5.0
+#: A session that lived this long was a good one: the next loss is a new one.
+GOOD_SESSION_SECONDS = 5.0
 
 
 class SessionThread(threading.Thread, ABC):
     """Runs `serve` on a session of its own, again on a new one after each loss, until stopped.
 
     A loss is logged once, however long the database stays away; the pauses grow and are jittered so that
-    a fleet does not come back all at once.
+    a fleet does not come back all at once. No error ends the thread: a process without one of its threads
+    would look alive and do nothing.
     """
+
+    #: Longest pause between two tries.
+    longest_pause_seconds = 5.0
 
     def __init__(self, dsn: str, name: str) -> None:
         super().__init__(name=f"lf-worker {name}", daemon=True)
@@ -32,37 +36,49 @@ class SessionThread(threading.Thread, ABC):
 
     @abstractmethod
     def serve(self, session: connection) -> None:
-        """Work on the session until stopped; raising a psycopg2 error asks for a new session."""
+        """Work on the session until stopped; raising an error asks for a new session."""
+
+    def is_done(self) -> bool:
+        """Whether the thread may end."""
+        return self._stopping.is_set()
 
     def stop(self) -> None:
         """Ask the thread to end; join it to wait."""
         self._stopping.set()
 
     def run(self) -> None:
-        """Connect and serve until stopped."""
+        """Connect and serve until done."""
         failures = 0
-        while not self._stopping.is_set():
-            session = None
-            try:
-                session = connect(self._dsn, self.name, durable=False)
-                if failures:
-                    log.info("database is back", thread=self.name)
-                failures = 0
-                self.serve(session)
-            except CONNECTION_ERRORS as error:
-                if not failures:
-                    log.warning("database is away", thread=self.name, error=str(error).strip())
-                failures += 1
-            except psycopg2.Error as error:
-                failures += 1
-                log.error("statement failed", thread=self.name, error=str(error).strip())
-            finally:
-                if session is not None:
-                    session.close()
+        while not self.is_done():
+            began = time.monotonic()
+            if self._serve_once(failures):
+                return
+            failures = 1 if time.monotonic() - began > GOOD_SESSION_SECONDS else failures + 1
+            self._pause(failures)
+
+    def _serve_once(self, failures: int) -> bool:
+        """One session from beginning to end; False when it was lost."""
+        session = None
+        try:
+            session = connect(self._dsn, self.name, durable=False)
             if failures:
-                self._stopping.wait(_reconnect_pause_seconds(failures))
+                log.info("database is back", thread=self.name)
+            self.serve(session)
+            return True
+        except CONNECTION_ERRORS as error:
+            if not failures:
+                log.warning("database is away", thread=self.name, error=str(error).strip())
+        except Exception:
+            log.exception("thread goes on after an error", thread=self.name)
+        finally:
+            if session is not None:
+                session.close()
+        return False
 
-
-def _reconnect_pause_seconds(failures: int) -> float:
-    longest: float = min(MAX_RECONNECT_SECONDS, 0.1 * 2.0 ** min(failures, 10))
-    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
+    def _pause(self, failures: int) -> None:
+        longest_seconds = min(self.longest_pause_seconds, 0.1 * 2.0 ** min(failures, 10))
+        pause_seconds = longest_seconds * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
+        if self._stopping.is_set():
+            time.sleep(min(pause_seconds, 0.2))  # somebody waits for the end
+        else:
+            self._stopping.wait(pause_seconds)

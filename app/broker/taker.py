@@ -17,7 +17,7 @@ from app.broker.sessions import SessionThread
 
 log = structlog.get_logger(__name__)
 
-#: Notifications of a delayed message carry this word: there is nothing to take yet, only a new due time.
+#: Notifications of a delayed message carry this word: there is a new due time to look up.
 DELAYED = "delayed"
 
 #: Poll interval where notifications can't be heard.
@@ -51,6 +51,7 @@ class Taker(SessionThread):
         self._finisher = finisher
         self._wake_up = WakeUp()
         self._drained = False
+        self._look_again = False
         self._due_unknown = True
         self._due_at: float | None = None
 
@@ -61,6 +62,11 @@ class Taker(SessionThread):
 
     def queue_opened(self) -> None:
         """Tell the taker that there is one more queue to listen on."""
+        self._wake_up.set()
+
+    def lease_begun(self) -> None:
+        """Tell the taker that the process has a lease: before, and after a loss, nothing is handed out."""
+        self._look_again = True
         self._wake_up.set()
 
     def stop(self) -> None:
@@ -76,10 +82,11 @@ class Taker(SessionThread):
         while not self._stopping.is_set():
             if notifications.listen(self._deliveries.queues):
                 self._drained, self._due_unknown = False, True
+            # In this order: what falls due between the two is taken.
+            if self._due_unknown:
+                self._look_up_due_time(session)
             if not self._drained:
                 self._take(session)
-            if self._drained and self._due_unknown:
-                self._look_up_due_time(session)
             self._wait(notifications)
 
     def _choose_poll_interval(self, notifications: Notifications) -> None:
@@ -108,22 +115,24 @@ class Taker(SessionThread):
                 ),
             )
             taken = row.fetchall()
-        for message_id, queue_name, text, number in taken:
-            self._deliver(str(message_id), queue_name, text, number)
+        self._deliver(taken)
         # Where the batch, or a queue's share of it, came back full there may be more once a thread is free.
         per_queue = Counter(queue_name for _, queue_name, _, _ in taken)
         self._drained = len(taken) < limit and all(
             per_queue[name] < rooms.get(name, 0) for name in self._deliveries.queues
         )
 
-    def _deliver(self, message_id: str, queue_name: str, text: str | None, number: int) -> None:
-        try:
-            message = decode(message_id, queue_name, text)
-        except ValueError as error:
-            log.error("unreadable message rejected", id=message_id, queue=queue_name, reason=str(error))
-            self._finisher.write(Ended(message_id, number, rejected=True))
-            return
-        self._deliveries.begin(Delivery(message, number))
+    def _deliver(self, taken: list[tuple[str, str, str | None, int]]) -> None:
+        deliveries = []
+        for message_id, queue_name, text, number in taken:
+            try:
+                deliveries.append(Delivery(decode(message_id, queue_name, text), number))
+            except ValueError as error:
+                log.error("unreadable message rejected", id=message_id, queue=queue_name, reason=str(error))
+                self._finisher.write(Ended(message_id, number, rejected=True))
+        if len(deliveries) < len(taken):
+            self._wake_up.set()  # those took no thread, so none that becomes free will ask for more
+        self._deliveries.begin(deliveries)
 
     def _look_up_due_time(self, session: connection) -> None:
         with session.cursor() as row:
@@ -135,11 +144,12 @@ class Taker(SessionThread):
     def _wait(self, notifications: Notifications) -> None:
         payloads = notifications.wait(self._wait_seconds())
         is_due = self._due_at is not None and self._due_at <= time.monotonic()
-        if payloads is None or is_due:
-            self._drained, self._due_unknown = False, True
+        if payloads is None or is_due or self._look_again:
+            self._drained, self._due_unknown, self._look_again = False, True, False
             return
         self._due_unknown |= DELAYED in payloads
-        if payloads - {DELAYED}:
+        if payloads:
+            # A delay of a millisecond is over by now, so a delayed message is looked for like any other.
             self._drained = False
             time.sleep(self._deliveries.load() * random.uniform(0, MAX_COURTESY_SECONDS))  # noqa: S311 - jitter
 

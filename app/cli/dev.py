@@ -24,6 +24,9 @@ DATA_FOLDER = STATE_FOLDER / "data"
 #: How often the processes are looked after.
 CHECK_SECONDS = 0.2
 
+#: Kinds of work that are off by default and on here.
+_ALL_KINDS = {"PLATFORM_API_BATTLE_WORKER_ENABLED": "true"}
+
 _COLOURS = {"release": "blue", "worker": "green", "scheduler": "magenta", "realtime": "cyan"}
 
 
@@ -43,7 +46,7 @@ def _run(console: Console) -> None:
         environment = choose_environment(server.dsn)
         stack = Stack(
             STATE_FOLDER.absolute(),
-            {**os.environ, **environment},
+            {**_ALL_KINDS, **os.environ, **environment},
             directory=Path.cwd(),
             echo=lambda name, line: console.print(_prefixed(name, line)),
         )

@@ -77,7 +77,7 @@ def parse_inputs(pairs: Iterable[str]) -> Iterator[tuple[str, str]]:
 def reference_platform() -> Iterator[connection]:
     """A session on DATABASE_URL, or else on the database of the `lf-worker dev` of this folder."""
     try:
-        session = psycopg2.connect(_find_dsn(), application_name="lf-worker enqueue", connect_timeout=10)
+        session = psycopg2.connect(find_dsn(), application_name="lf-worker enqueue", connect_timeout=10)
     except psycopg2.OperationalError as error:
         raise DatabaseError(f"can't connect to the database: {_first_line(error)}") from None
     with closing(session):
@@ -89,7 +89,8 @@ def reference_platform() -> Iterator[connection]:
             raise DatabaseError(f"the database refused: {_first_line(error)}") from None
 
 
-def _find_dsn() -> str:
+def find_dsn() -> str:
+    """DATABASE_URL, or else the database of the `lf-worker dev` of this folder."""
     try:
         return load_settings().database_url.get_secret_value()
     except SettingsError as error:

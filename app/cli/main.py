@@ -10,8 +10,9 @@ import sys
 
 import typer
 
-from app.cli import dev, enqueue, migrate
+from app.cli import dead_letters, dev, enqueue, enqueue_battles, jobs, migrate, queues, status, webhooks
 from app.cli.demo import command
+from app.cli.doctor import command as doctor_command
 from app.errors import WorkerError
 from app.local.stack import StackError
 
@@ -24,7 +25,14 @@ app = typer.Typer(
 app.command("migrate")(migrate.migrate)
 app.command("dev")(dev.dev)
 app.command("demo")(command.demo)
+app.command("doctor")(doctor_command.doctor)
+app.command("status")(status.status)
+enqueue.app.command("battle")(enqueue_battles.battle)
 app.add_typer(enqueue.app, name="enqueue")
+app.add_typer(jobs.app, name="jobs")
+app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(queues.app, name="queues")
+app.add_typer(webhooks.app, name="webhooks")
 
 
 def main() -> None:

@@ -6,13 +6,13 @@ A model called `sc-<scenario>` or `<anything>+<scenario>` gets the scenario inst
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from typing import Literal
+from typing import Literal, Protocol
 
-from app.local.provider_wire import Question, Wire
+from app.local.provider_wire import Json, Question, Wire
 
 Manner = Literal["whole", "drip", "hang", "cut", "reset"]
 
@@ -126,7 +126,29 @@ def respond(scenario: str | None, wire: Wire, question: Question, key: str) -> R
     return Response(200, body, manner=_MANNERS.get(scenario or "", "whole"))
 
 
-def _fail(scenario: str, wire: Wire, key: str) -> Response:
+class Protocolled(Protocol):
+    """A wire format, as far as failures go."""
+
+    @property
+    def provider(self) -> str:
+        """Whose it is."""
+
+    @property
+    def error(self) -> Callable[[int, str, str], Json]:
+        """Builds the body of a failure from status, code and message."""
+
+
+def spoil(scenario: str | None, wire: Protocolled, response: Response, key: str) -> Response:
+    """An ordinary response as it comes in a scenario that is about the transport or a failure."""
+    if scenario in _FAILURES or scenario in _OWN_FAILURES or scenario == "echo-key":
+        return _fail(scenario, wire, key)
+    if scenario in _CANNED:
+        return _CANNED[scenario]
+    body = response.body[:-7] if scenario == "bad-json" else response.body
+    return replace(response, body=body, manner=_MANNERS.get(scenario or "", "whole"))
+
+
+def _fail(scenario: str, wire: Protocolled, key: str) -> Response:
     if scenario == "echo-key":
         failure = _Failure(401, "invalid_api_key", f"Incorrect API key provided: {key}.")
     else:

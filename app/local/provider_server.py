@@ -6,10 +6,8 @@ fails in any way that `provider_scenarios` knows. It records every call and can 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import socket
-import struct
 import sys
 import threading
 import time
@@ -18,11 +16,10 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self, cast
 
+from app.local.media_desk import MediaDesk
+from app.local.provider_manners import LOOK_SECONDS, MannersHandler, has_hung_up
 from app.local.provider_scenarios import SCENARIOS, Response, respond, scenario_of
 from app.local.provider_wire import WIRES, Json, Question, Wire, key_of
-
-#: How often a kept-back call looks whether its client has gone.
-_LOOK_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -59,6 +56,7 @@ class ProviderServer:
         self._changed = threading.Condition()
         self._http = _Server(("127.0.0.1", port), _Handler)
         self._http.owner = self
+        self.media = MediaDesk(self.url)
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
 
     def __enter__(self) -> Self:
@@ -87,6 +85,13 @@ class ProviderServer:
             "GOOGLE_GEMINI_BASE_URL": f"{self.url}/google",
             "GOOGLE_VERTEX_BASE_URL": f"{self.url}/vertex",
             "LENSERFIGHT_OLLAMA_BASE_URL": f"{self.url}/ollama",
+            "FAL_QUEUE_BASE_URL": f"{self.url}/fal",
+            "STABILITY_BASE_URL": f"{self.url}/stability",
+            "ELEVENLABS_BASE_URL": f"{self.url}/elevenlabs",
+            "KLING_BASE_URL": f"{self.url}/kling",
+            "SUNO_BASE_URL": f"{self.url}/suno",
+            "CHAINABIT_API_URL": f"{self.url}/chainabit",
+            "WORKER_OUTBOUND_ALLOWED_HOSTS": self.url.removeprefix("http://"),
         }
 
     def script(self, model: str, scenarios: Sequence[str]) -> None:
@@ -139,7 +144,7 @@ class ProviderServer:
 
     def wait_for_gate(self, client: socket.socket) -> None:
         """Return when answers may go, or when this client has hung up."""
-        while not self._gate.wait(_LOOK_SECONDS) and not _has_hung_up(client):
+        while not self._gate.wait(LOOK_SECONDS) and not has_hung_up(client):
             pass
 
 
@@ -155,16 +160,25 @@ class _Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+class _Handler(MannersHandler, BaseHTTPRequestHandler):
+    @property
+    def closing(self) -> threading.Event:
+        return cast(_Server, self.server).owner.closing
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the base class's name)
-        """The calls are recorded; nothing is printed."""
+    @property
+    def drip_seconds(self) -> float:
+        return cast(_Server, self.server).owner.drip_seconds
+
+    def do_GET(self) -> None:
+        """Answer a poll, or give out a file."""
+        if not self._visit_media_desk(b""):
+            self.send(Response(404, b"{}"))
 
     def do_POST(self) -> None:
         """Answer one call."""
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self._visit_media_desk(body):
+            return
         path = self.path.partition("?")[0]
         found = next(((wire, hit) for wire in WIRES if (hit := wire.path.fullmatch(path))), None)
         try:
@@ -175,9 +189,39 @@ class _Handler(BaseHTTPRequestHandler):
             question = wire.read(content, hit.groupdict().get("model", ""))
             scenario = scenario_of(question.model)
         except (ValueError, LookupError, TypeError) as error:
-            self._send(Response(404 if found is None else 400, json.dumps({"error": str(error)}).encode()))
+            self.send(Response(404 if found is None else 400, json.dumps({"error": str(error)}).encode()))
             return
         self._answer(wire, question, content, scenario)
+
+    def _visit_media_desk(self, body: bytes) -> bool:
+        """Whether the request was about media, and has been answered then."""
+        owner = cast(_Server, self.server).owner
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        visit = owner.media.visit(self.command, self.path, headers, body)
+        if visit is None:
+            return False
+        call = Call(
+            provider=visit.provider,
+            model=visit.model,
+            key=visit.key,
+            prompt=visit.prompt,
+            system=None,
+            received_at=time.monotonic(),
+            body=visit.body,
+            headers=headers,
+        )
+        if not visit.is_submission:
+            self.send(visit.respond(None))
+            return True
+        scenario = owner.begin(call, scenario_of(visit.model))
+        try:
+            answer = visit.respond(scenario)
+            owner.wait_for_gate(self.connection)
+            owner.closing.wait(owner.latency_seconds)
+            self.send(answer)
+        finally:
+            owner.end()
+        return True
 
     def _answer(self, wire: Wire, question: Question, body: Json, scenario: str | None) -> None:
         owner = cast(_Server, self.server).owner
@@ -199,51 +243,6 @@ class _Handler(BaseHTTPRequestHandler):
                 scenario = "bad-key"
             owner.wait_for_gate(self.connection)
             owner.closing.wait(owner.latency_seconds)
-            self._send(respond(scenario, wire, question, key))
+            self.send(respond(scenario, wire, question, key))
         finally:
             owner.end()
-
-    def _send(self, response: Response) -> None:
-        head = f"HTTP/1.1 {response.status} {self.responses.get(response.status, ('Overloaded',))[0]}\r\n"
-        fields = {
-            "Content-Type": response.content_type,
-            "Content-Length": str(len(response.body)),
-            "x-request-id": "req_local",
-            "request-id": "req_local",
-            **response.headers,
-        }
-        head += "".join(f"{name}: {value}\r\n" for name, value in fields.items()) + "\r\n"
-        if response.manner == "whole":
-            self.wfile.write(head.encode() + response.body)
-            return
-        self.close_connection = True
-        with contextlib.suppress(OSError):
-            self._misbehave(response, head.encode())
-
-    def _misbehave(self, response: Response, head: bytes) -> None:
-        owner = cast(_Server, self.server).owner
-        if response.manner == "hang":
-            while not owner.closing.wait(_LOOK_SECONDS) and not _has_hung_up(self.connection):
-                pass
-        elif response.manner == "reset":
-            linger_not = struct.pack("ii", 1, 0)
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_not)
-            self.connection.close()
-        elif response.manner == "cut":
-            self.wfile.write(head + response.body[: len(response.body) // 2])
-        else:
-            self.wfile.write(head)
-            for byte in response.body:
-                self.wfile.write(bytes([byte]))
-                if owner.closing.wait(owner.drip_seconds):
-                    return
-
-
-def _has_hung_up(client: socket.socket) -> bool:
-    """Whether the other side has closed its connection, without taking anything from it."""
-    try:
-        return client.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True

@@ -42,8 +42,9 @@ class Wire:
 
 def key_of(headers: Mapping[str, str]) -> str:
     """The API key of a request, whichever header carries it; blank if none does."""
-    bearer = headers.get("authorization", "").removeprefix("Bearer ").strip()
-    return headers.get("x-api-key") or headers.get("x-goog-api-key") or bearer
+    bearer = headers.get("authorization", "").removeprefix("Bearer ").removeprefix("Key ").strip()
+    named = (headers.get(name) for name in ("x-api-key", "x-goog-api-key", "xi-api-key", "x-partner-key"))
+    return next(filter(None, named), bearer)
 
 
 def _words(*texts: str | None) -> int:

@@ -1,12 +1,16 @@
-"""Which API key a run may use: its owner's own, none for a local provider, or the platform's."""
+"""Which API key a job may use: its payer's own, none for a local provider, or the platform's."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
 
 import psycopg2
 from pydantic import SecretStr
 
 from app.database import CONNECTION_ERRORS, Database
 from app.errors import GiveUp
+from app.platform.battles import BattleJob
 from app.platform.lens_runs import LensRun
 from app.providers import check_key, needs_key, platform_key
 from app.redaction import remember_secret
@@ -14,24 +18,55 @@ from app.settings import Settings
 
 #: What worker.fn_byok_key_problem answers, for people.
 _PROBLEMS = {
-    "key.revoked": "the run's API key was revoked, or deleted",
-    "key.expired": "the run's API key has expired",
-    "key.not_owned": "the run's API key belongs to somebody else",
-    "key.wrong_provider": "the run's API key is for another provider",
+    "key.revoked": "the job's API key was revoked, or deleted",
+    "key.expired": "the job's API key has expired",
+    "key.not_owned": "the job's API key belongs to somebody else",
+    "key.wrong_provider": "the job's API key is for another provider",
 }
 
 
-def for_run(database: Database, settings: Settings, run: LensRun, provider: str) -> SecretStr:
-    """The key for a run's provider; never another user's, never one from the environment by accident.
+@dataclass(frozen=True)
+class Payer:
+    """Who pays for a call: the platform's `funding_source`, the stored key if one is named, and its owner.
 
-    Raises GiveUp with a `key.…` code when the run's own key can't be used or no key is there.
+    `lenser_id` is None where it was found out earlier that the key may be used.
     """
-    if run.funding_source == "user_byok_local":
-        raise GiveUp("key.local_unsupported", "the run wants a key on its owner's machine, out of reach here")
-    if run.byok_key_ref_id is not None:
-        return _check(_decrypt(database, run, provider))
-    if run.funding_source == "user_byok_cloud":
-        raise GiveUp("key.missing", "the run is to be paid with its owner's API key but names none")
+
+    funding_source: str
+    key_id: UUID | None
+    lenser_id: UUID | None
+
+
+def for_run(database: Database, settings: Settings, run: LensRun, provider: str) -> SecretStr:
+    """The key for a run's provider; see `for_payer`."""
+    payer = Payer(run.funding_source, run.byok_key_ref_id, run.requester_lenser_id)
+    return for_payer(database, settings, payer, provider)
+
+
+def for_battle_job(database: Database, settings: Settings, job: BattleJob, provider: str) -> SecretStr:
+    """The key for a contender's provider; see `for_payer`."""
+    payer = Payer(job.funding_source, job.byok_key_ref_id, job.key_owner_lenser_id)
+    return for_payer(database, settings, payer, provider)
+
+
+def for_task(database: Database, settings: Settings, key_id: UUID | None, provider: str) -> SecretStr:
+    """The key that a provider's task was started with; see `for_payer`."""
+    payer = Payer("user_byok_cloud" if key_id else "platform_credit", key_id, None)
+    return for_payer(database, settings, payer, provider)
+
+
+def for_payer(database: Database, settings: Settings, payer: Payer, provider: str) -> SecretStr:
+    """The key that pays for a provider; never another user's, never one from the environment by accident.
+
+    A stored key wins, and no other takes its place. Raises GiveUp with a `key.…` code when it can't be
+    used or no key is there.
+    """
+    if payer.funding_source == "user_byok_local":
+        raise GiveUp("key.local_unsupported", "the job wants a key on its owner's machine, out of reach here")
+    if payer.key_id is not None:
+        return _check(_decrypt(database, payer, payer.key_id, provider))
+    if payer.funding_source == "user_byok_cloud":
+        raise GiveUp("key.missing", "the job is to be paid with its owner's API key but names none")
     if not needs_key(provider):
         return SecretStr("")
     key = platform_key(provider, settings)
@@ -40,19 +75,18 @@ def for_run(database: Database, settings: Settings, run: LensRun, provider: str)
     return _check(key)
 
 
-def _decrypt(database: Database, run: LensRun, provider: str) -> SecretStr:
+def _decrypt(database: Database, payer: Payer, key_id: UUID, provider: str) -> SecretStr:
     problem = database.call(
-        "SELECT worker.fn_byok_key_problem(%s, %s, %s) AS code",
-        (run.byok_key_ref_id, run.requester_lenser_id, provider),
+        "SELECT worker.fn_byok_key_problem(%s, %s, %s) AS code", (key_id, payer.lenser_id, provider)
     )[0]["code"]
     if problem:
         raise GiveUp(problem, _PROBLEMS[problem])
     try:
-        rows = database.call("SELECT fn_worker_decrypt_api_key(%s) AS key", (run.byok_key_ref_id,))
+        rows = database.call("SELECT fn_worker_decrypt_api_key(%s) AS key", (key_id,))
     except CONNECTION_ERRORS:
         raise
     except psycopg2.Error as error:
-        raise GiveUp("key.unavailable", f"the run's API key can't be read: {_first_line(error)}") from None
+        raise GiveUp("key.unavailable", f"the job's API key can't be read: {_first_line(error)}") from None
     return SecretStr(rows[0]["key"] or "")
 
 

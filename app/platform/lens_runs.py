@@ -29,6 +29,7 @@ class LensRun(BaseModel):
     funding_source: str
     byok_key_ref_id: UUID | None
     input_snapshot: dict[str, JsonValue]
+    output_modality: str | None = None
 
 
 class TemplateParameter(BaseModel):

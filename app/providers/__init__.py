@@ -6,7 +6,7 @@ Each provider is one module; its SDK is imported when the first job needs it.
 
 from app.providers.asking import ask
 from app.providers.base import Answer, Model, Prompt
-from app.providers.catalog import resolve_model
+from app.providers.catalog import find_model, resolve_model
 from app.providers.keys import check_key, needs_key, platform_key
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Prompt",
     "ask",
     "check_key",
+    "find_model",
     "needs_key",
     "platform_key",
     "resolve_model",

@@ -20,6 +20,20 @@ TEXT_PROVIDERS = frozenset(
     {"openai", "anthropic", "google", "google_vertex", "mistral", "deepseek", "ollama", "echo"}
 )
 
+#: Providers of media only, with what their unregistered models make where nobody says.
+MEDIA_PROVIDERS = {
+    "fal": "image",
+    "stability": "image",
+    "elevenlabs": "audio",
+    "kling": "video",
+    "suno": "music",
+}
+
+MEDIA_KINDS = frozenset({"image", "audio", "video", "music"})
+
+#: Other names of providers that the platform has in use.
+_ALIASES = {"fal-ai": "fal", "gemini": "google", "veo": "google", "lyria": "google", "sora": "openai"}
+
 
 class _Row(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,22 +52,47 @@ def resolve_model(key: str | None, provider: str | None) -> Model:
     `provider.unsupported` for a provider that the worker can't call, `provider.modality_unsupported` for
     a model that makes anything but text. The echo provider serves every text model, whoever owns it.
     """
+    model = _describe(key, provider, None)
+    if model.kind != "text":
+        raise GiveUp("provider.modality_unsupported", f"{model.key} makes {model.kind}, not text")
+    return _check_provider(model)
+
+
+def find_model(key: str | None, provider: str | None, modality: str | None = None) -> Model:
+    """The model that a job names, whatever it makes: its `kind` is text, image, audio, video or music.
+
+    The registry knows the kind of its models; of others `modality` tells it, or else their provider.
+    Raises `GiveUp` like `resolve_model`, but for kinds.
+    """
+    return _check_provider(_describe(key, provider, modality))
+
+
+def _describe(key: str | None, provider: str | None, modality: str | None) -> Model:
     name = (key or "").strip()
     owner = (provider or "").strip().lower()
+    owner = _ALIASES.get(owner, owner)
     row = _find(name, owner)
     if not name or not (owner or row):
         raise GiveUp("provider.model_not_found", f"no provider is known for the model {name or '(none)'!r}")
-    model = Model(
+    return Model(
         key=name,
         provider=owner or (row.provider_key if row else ""),
         wire_model=row.wire_model if row and row.wire_model else name,
-        kind=row.output_kind if row else "text",
+        kind=row.output_kind if row else _kind(owner, modality),
     )
-    if model.kind != "text":
-        raise GiveUp("provider.modality_unsupported", f"{name} makes {model.kind}, not text")
-    if model.provider not in TEXT_PROVIDERS and not settings().echo_provider:
+
+
+def _check_provider(model: Model) -> Model:
+    callable_providers = TEXT_PROVIDERS if model.kind == "text" else TEXT_PROVIDERS | MEDIA_PROVIDERS.keys()
+    if model.provider not in callable_providers and not settings().echo_provider:
         raise GiveUp("provider.unsupported", f"the worker can't call the provider {model.provider!r}")
     return model
+
+
+def _kind(owner: str, modality: str | None) -> str:
+    if modality in MEDIA_KINDS:
+        return modality
+    return MEDIA_PROVIDERS.get(owner, "text")
 
 
 def _find(name: str, owner: str) -> _Row | None:

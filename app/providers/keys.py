@@ -24,6 +24,11 @@ def platform_key(provider: str, settings: Settings) -> SecretStr | None:
         "google_vertex": settings.google_vertex_api_key,
         "mistral": settings.mistral_api_key,
         "deepseek": settings.deepseek_api_key,
+        "fal": settings.fal_api_key,
+        "stability": settings.stability_api_key,
+        "elevenlabs": settings.elevenlabs_api_key,
+        "kling": settings.kling_api_key,
+        "suno": settings.suno_api_key,
     }
     key = keys.get(provider)
     return key if key and key.get_secret_value().strip() else None

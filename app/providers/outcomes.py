@@ -33,6 +33,12 @@ NAMES = {
     "deepseek": "DeepSeek",
     "ollama": "Ollama",
     "echo": "Echo",
+    "fal": "fal",
+    "stability": "Stability AI",
+    "elevenlabs": "ElevenLabs",
+    "kling": "Kling",
+    "suno": "Suno",
+    "chainabit": "Chainabit",
 }
 
 #: Every error code a provider call can end in, with what it tells people.
@@ -126,7 +132,7 @@ _RULES = (
 
 def judge_error(error: Exception, provider: str, *secrets: str) -> JobError:
     """The outcome of a call that raised: the whole chain of causes is searched for what happened."""
-    chain = list(_chain(error))
+    chain = list(causes(error))
     for cause in chain:
         if isinstance(cause, JobError):
             return cause
@@ -194,7 +200,8 @@ def _transport_code(cause: BaseException) -> tuple[str, str]:
     return "", ""
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and everything behind it, nearest first."""
     seen: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:

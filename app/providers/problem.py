@@ -34,7 +34,7 @@ def read_problem(status: int, headers: Mapping[str, str], body: bytes) -> Proble
     return Problem(
         status=status,
         codes=tuple(word.lower() for word in words if isinstance(word, str)),
-        message=_text(error.get("message")),
+        message=plain_text(error.get("message")),
         retry_after_seconds=_wait_seconds(headers, details),
     )
 
@@ -70,7 +70,7 @@ def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _text(value: Any) -> str:
+def plain_text(value: Any) -> str:
     """A message as plain text that any database and log takes: no control characters, no half characters."""
     if value is None:
         return ""

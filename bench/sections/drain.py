@@ -24,9 +24,7 @@ def measure(server: BenchServer, *, quick: bool) -> list[Figures]:
     sizes = itertools.product([1], [8], [1]) if quick else itertools.product([1, 6], [1, 2], [8, 32, 64])
     if quick:
         return [_row(server, 1, 8, 1, messages=500)]
-    return [
-        _row(server, processes, threads, queues, messages=20_000) for queues, processes, threads in sizes
-    ]
+    return [_row(server, processes, threads, queues, messages=20_000) for queues, processes, threads in sizes]
 
 
 def _row(server: BenchServer, processes: int, threads: int, queues: int, *, messages: int) -> Figures:

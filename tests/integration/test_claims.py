@@ -154,6 +154,19 @@ def test_a_job_that_went_away_is_left_alone(
     assert call(connection, "SELECT outcome FROM worker.claims") == "gone"
 
 
+def test_a_job_that_was_queued_again_behind_its_claim_is_claimed_anew(
+    jobs_database: Database, connection: Connection, run_id: UUID
+) -> None:
+    overtaken = opened(jobs_database, uuid4())
+    connection.cursor().execute("UPDATE execution.runs SET status = 'queued'")
+    newest = opened(jobs_database, uuid4())
+    assert newest.job_id == run_id
+    with pytest.raises(StaleClaim), overtaken.finish():
+        raise AssertionError("its results are not wanted")
+    with newest.finish():
+        pass
+
+
 def test_racing_messages_claim_each_job_once(
     jobs_database: Database, connection: Connection, seeded: Seeded
 ) -> None:

@@ -123,7 +123,7 @@ def test_a_lens_is_rendered_with_its_inputs(
         ({"inputs": {}}, "template.missing"),
         ({"inputs": {"prompt": "hi"}, "model": None}, "provider.model_not_found"),
         ({"inputs": {"prompt": "hi"}, "model": "claude-sonnet-4-6"}, "key.missing"),
-        ({"inputs": {"prompt": "hi"}, "model": "dall-e-3"}, "provider.modality_unsupported"),
+        ({"inputs": {"prompt": "hi"}, "model": "midjourney-7"}, "provider.unsupported"),
         ({"inputs": {"prompt": "hi"}, "funding_source": "user_byok_cloud"}, "key.missing"),
         ({"inputs": {"prompt": "hi"}, "funding_source": "user_byok_local"}, "key.local_unsupported"),
     ],

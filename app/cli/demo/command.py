@@ -9,10 +9,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from app.cli.demo.battle_sweeps import Finalizing, Promotion
+from app.cli.demo.battles import Battles
 from app.cli.demo.display import open_display, print_summary
 from app.cli.demo.lens_runs import LensRuns
 from app.cli.demo.runner import LOG_FOLDER, run_demo
 from app.cli.demo.scenario import Scenario
+from app.cli.demo.votes import VoteInspections
+from app.cli.demo.webhooks import Webhooks
 from app.cli.signals import stops_in_order
 
 #: The whole demo is broken off after this long.
@@ -26,7 +30,14 @@ def demo(
 ) -> None:
     """Run every kind of work on an embedded stack to its end; exit code 0 if all ended as expected."""
     console = Console(highlight=False)
-    scenarios: list[Scenario] = [LensRuns()]
+    scenarios: list[Scenario] = [
+        LensRuns(),
+        Battles(),
+        Promotion(),
+        Finalizing(),
+        Webhooks(),
+        VoteInspections(),
+    ]
     with stops_in_order(), open_display(console, quiet=as_json) as display:
         summary = run_demo(scenarios, display, timeout_seconds=TIMEOUT_SECONDS)
     if as_json:

@@ -15,8 +15,10 @@ from types import FrameType
 import psycopg2
 from psycopg2.extensions import connection
 
+from app.cli.demo.battles import BATTLE_ENVIRONMENT
 from app.cli.demo.display import Display
 from app.cli.demo.scenario import Scenario, Summary
+from app.cli.demo.webhooks import ENVIRONMENT as WEBHOOK_ENVIRONMENT
 from app.errors import WorkerError
 from app.local.platform import seed
 from app.local.postgres import EmbeddedPostgres, default_test_directory
@@ -78,7 +80,14 @@ def demo_environment(dsn: str, providers: ProviderServer) -> dict[str, str]:
     """The processes' environment: none of the user's own settings, and the local server for every API."""
     inherited = {name: value for name, value in os.environ.items() if name not in environment_names()}
     keys = {name: f"demo-{name}" for name in environment_names() if name.endswith("_API_KEY")}
-    return {**inherited, **keys, **providers.environment(), "DATABASE_URL": dsn}
+    return {
+        **inherited,
+        **keys,
+        **providers.environment(),
+        **WEBHOOK_ENVIRONMENT,
+        **BATTLE_ENVIRONMENT,
+        "DATABASE_URL": dsn,
+    }
 
 
 def _await_workers(session: connection, stack: Stack) -> None:

@@ -18,7 +18,7 @@ CREATE TABLE dramatiq.queue (
     queue_name text NOT NULL DEFAULT 'default',
     state dramatiq.state DEFAULT 'queued',
     -- queued: not to be delivered before this time; else: when the state was entered
-    mtime timestamptz DEFAULT now(),
+    mtime timestamptz NOT NULL DEFAULT now(),
     message jsonb,
     result jsonb,
     result_ttl timestamptz,
@@ -40,7 +40,7 @@ CREATE FUNCTION dramatiq.fn_adopt_delayed_message() RETURNS trigger
 LANGUAGE plpgsql SET search_path = '' AS $$
 BEGIN
     NEW.queue_name := regexp_replace(NEW.queue_name, '\.DQ$', '');
-    NEW.mtime := to_timestamp((NEW.message #>> '{options,eta}')::double precision / 1000);
+    NEW.mtime := coalesce(to_timestamp((NEW.message #>> '{options,eta}')::double precision / 1000), now());
     NEW.message := jsonb_set(NEW.message #- '{options,eta}', '{queue_name}', to_jsonb(NEW.queue_name));
     PERFORM pg_notify('dramatiq.' || NEW.queue_name || '.enqueue', 'delayed');
     RETURN NEW;
@@ -73,7 +73,8 @@ BEGIN
     FROM (SELECT DISTINCT hashtext(key) AS hash FROM unnest(p_unique_keys) AS key
           WHERE key IS NOT NULL ORDER BY 1) AS k;
     INSERT INTO dramatiq.queue AS q (message_id, queue_name, state, mtime, message, unique_key)
-    SELECT (m.message ->> 'message_id')::uuid, m.message ->> 'queue_name', 'queued',
+    SELECT DISTINCT ON (coalesce(m.unique_key, m.message ->> 'message_id'))
+           (m.message ->> 'message_id')::uuid, m.message ->> 'queue_name', 'queued'::dramatiq.state,
            now() + coalesce(m.delay_ms, 0) * interval '1 millisecond', m.message, m.unique_key
     FROM unnest(p_messages, p_delays_ms, p_unique_keys) AS m (message, delay_ms, unique_key)
     WHERE m.unique_key IS NULL OR NOT EXISTS (
@@ -87,6 +88,27 @@ BEGIN
             CASE WHEN (SELECT max(d) FROM unnest(p_delays_ms) AS d) > 0 THEN 'delayed' ELSE '' END);
     END LOOP;
     RETURN v_count;
+END $$;
+
+-- Put a message back for another try; false when the process that asks no longer holds it.
+CREATE FUNCTION worker.retry_message(
+    p_owner uuid, p_id uuid, p_delivery integer, p_message jsonb, p_delay_ms bigint
+) RETURNS boolean
+LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    v_queue text;
+BEGIN
+    UPDATE dramatiq.queue w
+    SET state = 'queued', owner = NULL, unique_key = NULL, message = p_message,
+        mtime = now() + p_delay_ms * interval '1 millisecond'
+    WHERE w.message_id = p_id AND w.deliveries = p_delivery AND w.owner = p_owner AND w.state = 'consumed'
+    RETURNING w.queue_name INTO v_queue;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM pg_notify('dramatiq.' || v_queue || '.enqueue', CASE WHEN p_delay_ms > 0 THEN 'delayed' ELSE '' END);
+    PERFORM worker.fn_wake_capped_queues(ARRAY[v_queue]);
+    RETURN true;
 END $$;
 
 -- One new message for an actor, for triggers and for people at psql; a waiting one of the key is kept.
@@ -152,10 +174,14 @@ $$;
 -- p_queues[i]. A queue ranked behind counts as p_handicaps_ms[i] younger than it is, so nothing starves.
 CREATE FUNCTION worker.take_messages(
     p_owner uuid, p_queues text[], p_caps integer[], p_handicaps_ms integer[], p_limit integer
-) RETURNS TABLE (message_id uuid, queue_name text, message text, delivery integer)
-LANGUAGE plpgsql SET search_path = '' AS $$
+) RETURNS TABLE (message_id text, queue_name text, message text, delivery integer)
+LANGUAGE plpgsql SET search_path = '' SET enable_seqscan = off AS $$
 #variable_conflict use_column
 BEGIN
+    -- Without a lease others would take these for a dead process's.
+    IF NOT EXISTS (SELECT FROM worker.processes p WHERE p.id = p_owner AND p.lease_until > now()) THEN
+        RETURN;
+    END IF;
     -- Takers of a capped queue go one after the other, so that each counts what the others took.
     PERFORM pg_advisory_xact_lock(hashtext('worker.queue_cap'), hashtext(c.queue_name))
     FROM worker.queue_controls c
@@ -169,8 +195,8 @@ BEGIN
         FROM unnest(p_queues, p_caps, p_handicaps_ms) AS q (name, cap, handicap_ms)
         LEFT JOIN worker.queue_controls c ON c.queue_name = q.name
         WHERE NOT coalesce(c.paused, false)
-    ), due AS MATERIALIZED (
-        SELECT m.message_id, m.mtime + q.handicap_ms * interval '1 millisecond' AS turn
+    ), candidates AS MATERIALIZED (
+        SELECT q.name, m.message_id, m.mtime + q.handicap_ms * interval '1 millisecond' AS turn
         FROM open_queues q
         CROSS JOIN LATERAL (
             SELECT w.message_id, w.mtime FROM dramatiq.queue w
@@ -179,16 +205,22 @@ BEGIN
             LIMIT greatest(q.room, 0)
             FOR UPDATE SKIP LOCKED
         ) AS m
-        ORDER BY turn
-        LIMIT p_limit
+    ), due AS MATERIALIZED (
+        SELECT c.message_id, c.turn FROM candidates c ORDER BY c.turn LIMIT p_limit
     ), taken AS (
         UPDATE dramatiq.queue w
         SET state = 'consumed', owner = p_owner, mtime = now(), deliveries = w.deliveries + 1
         FROM due
         WHERE w.message_id = due.message_id
         RETURNING w.message_id, w.queue_name, w.message::text AS message, w.deliveries, due.turn
+    ), left_over AS MATERIALIZED (
+        -- What was locked but not taken was passed over by others meanwhile: they shall look again.
+        SELECT pg_notify('dramatiq.' || n.name || '.enqueue', '')
+        FROM (SELECT DISTINCT c.name FROM candidates c
+              WHERE NOT EXISTS (SELECT FROM due d WHERE d.message_id = c.message_id)) AS n
     )
-    SELECT t.message_id, t.queue_name, t.message, t.deliveries FROM taken t ORDER BY t.turn;
+    SELECT t.message_id::text, t.queue_name, t.message, t.deliveries
+    FROM taken t WHERE (SELECT count(*) FROM left_over) >= 0 ORDER BY t.turn;
 END $$;
 
 -- Milliseconds until the next delayed message of these queues is due; null when none waits.
@@ -212,7 +244,8 @@ $$;
 
 -- Delete finished messages. Only the delivery that was acknowledged counts, and only for its owner.
 CREATE FUNCTION worker.acknowledge_messages(p_owner uuid, p_ids uuid[], p_deliveries integer[]) RETURNS integer
-LANGUAGE plpgsql SET search_path = '' AS $$
+LANGUAGE plpgsql SET search_path = ''
+    SET enable_seqscan = off SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
     v_queues text[];
 BEGIN
@@ -232,7 +265,8 @@ END $$;
 CREATE FUNCTION worker.reject_messages(
     p_owner uuid, p_ids uuid[], p_deliveries integer[], p_messages jsonb[]
 ) RETURNS integer
-LANGUAGE plpgsql SET search_path = '' AS $$
+LANGUAGE plpgsql SET search_path = ''
+    SET enable_seqscan = off SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
     v_queues text[];
 BEGIN
@@ -267,7 +301,7 @@ BEGIN
     RETURN coalesce(cardinality(v_queues), 0);
 END $$;
 
--- Renew a process's lease and say whether it had been lost: then its messages are others' by now.
+-- Renew a process's lease and say whether there was none: then its messages, if any, are others' by now.
 CREATE FUNCTION worker.renew_lease(
     p_process uuid, p_worker_id text, p_threads integer, p_lease_seconds double precision
 ) RETURNS boolean
@@ -299,9 +333,13 @@ BEGIN
     END LOOP;
     FOR v_owner IN
         SELECT DISTINCT w.owner FROM dramatiq.queue w
-        WHERE w.state = 'consumed' AND NOT EXISTS (SELECT FROM worker.processes p WHERE p.id = w.owner)
+        WHERE w.state = 'consumed' AND w.owner IS NOT NULL
+          AND NOT EXISTS (SELECT FROM worker.processes p WHERE p.id = w.owner)
     LOOP
         v_count := v_count + worker.return_messages(v_owner);
     END LOOP;
+    -- A stock consumer that was started by mistake leaves no owner; it gets its time, then it counts as gone.
+    UPDATE dramatiq.queue w SET state = 'queued', mtime = now(), unique_key = NULL
+    WHERE w.state = 'consumed' AND w.owner IS NULL AND w.mtime < now() - interval '15 minutes';
     RETURN v_count;
 END $$;

@@ -12,7 +12,9 @@ CREATE TABLE worker.kinds (
     -- the key of the job's id in that row
     id_key text NOT NULL,
     -- a query that counts the jobs that could be claimed now
-    count_claimable text NOT NULL
+    count_claimable text NOT NULL,
+    -- a query that puts the failed job $1 back into its queue and gives true, or nothing where it can't be
+    replay text
 );
 
 CREATE TABLE worker.claims (
@@ -31,6 +33,8 @@ CREATE TABLE worker.claims (
         'handed_back',  -- put down in good order: the next attempt goes on, nothing is counted
         'finished'      -- see outcome
     )),
+    -- when the ticket was written: with the job's own row, but for tickets of the sweep
+    ticket_at timestamptz NOT NULL DEFAULT now(),
     first_claimed_at timestamptz NOT NULL DEFAULT now(),
     claimed_at timestamptz NOT NULL DEFAULT now(),
     finished_at timestamptz,
@@ -42,6 +46,11 @@ CREATE TABLE worker.claims (
     )),
     error_code text,
     error_message text,
+    -- how every attempt but the last ended: {attempt, worker_id, from, to, ended: error | death | handed_back,
+    -- error_code, error_message}
+    history jsonb NOT NULL DEFAULT '[]',
+    -- when a person replayed or discarded the dead letter; worker.audit_log tells who
+    settled_at timestamptz,
     CHECK ((state = 'finished') = (finished_at IS NOT NULL)),
     CHECK ((state = 'finished') = (outcome IS NOT NULL))
 ) WITH (fillfactor = 80);
@@ -49,6 +58,16 @@ CREATE TABLE worker.claims (
 CREATE UNIQUE INDEX claims_open_job ON worker.claims (kind, job) WHERE finished_at IS NULL;
 CREATE INDEX claims_finished ON worker.claims (finished_at) WHERE finished_at IS NOT NULL;
 CREATE INDEX claims_job ON worker.claims (job);
+
+-- One entry of a claim's history: how the attempt that it is at now ended.
+CREATE FUNCTION worker.fn_ended_attempt(
+    p_claim worker.claims, p_ended text, p_error_code text DEFAULT NULL, p_error_message text DEFAULT NULL
+) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = '' AS $$
+    SELECT jsonb_strip_nulls(jsonb_build_object(
+        'attempt', p_claim.attempt, 'worker_id', p_claim.worker_id, 'from', p_claim.claimed_at, 'to', now(),
+        'ended', p_ended, 'error_code', p_error_code, 'error_message', p_error_message))
+$$;
 
 -- Open the claim of a message: go on with the job it had, or claim the next one of its kind.
 -- outcome: claimed | resumed | poison (resumed once too often: fail it) | nothing | finished | gone
@@ -70,8 +89,13 @@ BEGIN
             RETURN QUERY SELECT 'nothing', NULL::uuid, NULL::jsonb, 0, 0, 0;
             RETURN;
         END IF;
-        INSERT INTO worker.claims (message_id, kind, job, worker_id)
-        VALUES (p_message_id, p_kind, (v_job ->> v_kind.id_key)::uuid, p_worker_id);
+        -- Somebody queued the job again behind an open claim: that one's results are not wanted any more.
+        UPDATE worker.claims c SET state = 'finished', finished_at = now(), outcome = 'gone'
+        WHERE c.kind = p_kind AND c.job = (v_job ->> v_kind.id_key)::uuid AND c.finished_at IS NULL;
+        INSERT INTO worker.claims (message_id, kind, job, worker_id, ticket_at)
+        VALUES (p_message_id, p_kind, (v_job ->> v_kind.id_key)::uuid, p_worker_id, coalesce((
+            SELECT to_timestamp((q.message ->> 'message_timestamp')::double precision / 1000)
+            FROM dramatiq.queue q WHERE q.message_id = p_message_id), now()));
         RETURN QUERY SELECT 'claimed', (v_job ->> v_kind.id_key)::uuid, v_job, 1, 0, 0;
         RETURN;
     END IF;
@@ -87,6 +111,8 @@ BEGIN
     END IF;
     UPDATE worker.claims c
     SET attempt = c.attempt + 1, deaths = c.deaths + (c.state = 'running')::integer,
+        history = CASE WHEN c.state = 'running' THEN c.history || worker.fn_ended_attempt(c, 'death')
+                       ELSE c.history END,
         state = 'running', worker_id = p_worker_id, claimed_at = now()
     WHERE c.message_id = p_message_id
     RETURNING * INTO v_claim;
@@ -134,6 +160,8 @@ BEGIN
     UPDATE worker.claims c
     SET state = CASE WHEN p_error_code IS NULL THEN 'handed_back' ELSE 'waiting' END,
         errors = c.errors + (p_error_code IS NOT NULL)::integer,
+        history = c.history || worker.fn_ended_attempt(
+            c, CASE WHEN p_error_code IS NULL THEN 'handed_back' ELSE 'error' END, p_error_code, p_error_message),
         error_code = coalesce(p_error_code, c.error_code),
         error_message = coalesce(p_error_message, c.error_message)
     WHERE c.message_id = p_message_id AND c.attempt = p_attempt AND c.finished_at IS NULL;
@@ -151,8 +179,12 @@ BEGIN
         RETURN 0;
     END IF;
     SELECT * INTO STRICT v_kind FROM worker.kinds k WHERE k.kind = p_kind;
-    INSERT INTO dramatiq.queue (message_id, queue_name, message)
-    SELECT t.id, v_kind.queue, worker.message(t.id, v_kind.actor, v_kind.queue, t.kwargs)
+    INSERT INTO dramatiq.queue (message_id, queue_name, mtime, message)
+    -- Who spreads much work over time sets the delay for its own transaction.
+    SELECT t.id, v_kind.queue,
+           now() + coalesce(nullif(current_setting('worker.ticket_delay_ms', true), ''), '0')::bigint
+               * interval '1 millisecond',
+           worker.message(t.id, v_kind.actor, v_kind.queue, t.kwargs)
     FROM (SELECT gen_random_uuid() AS id, jsonb_strip_nulls(jsonb_build_object('job', job)) AS kwargs
           FROM unnest(p_jobs) AS job) AS t;
     PERFORM pg_notify('dramatiq.' || v_kind.queue || '.enqueue', '');

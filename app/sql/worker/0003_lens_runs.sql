@@ -61,13 +61,16 @@ LANGUAGE sql STABLE SET search_path = '' AS $$
     LEFT JOIN ai.providers p ON p.id = k.provider_id
 $$;
 
-INSERT INTO worker.kinds (kind, actor, queue, claim_next, reload, id_key, count_claimable) VALUES (
+INSERT INTO worker.kinds (kind, actor, queue, claim_next, reload, id_key, count_claimable, replay) VALUES (
     'lens_run', 'execute_lens_run', 'lens_runs',
     'SELECT worker.fn_claim_lens_run($1)',
     'SELECT worker.fn_running_lens_run($1)',
     'run_id',
     'SELECT count(*) FROM execution.runs r JOIN execution.requests q ON q.id = r.request_id
-     WHERE r.status = ''queued'' AND r.is_active AND q.is_active');
+     WHERE r.status = ''queued'' AND r.is_active AND q.is_active',
+    'UPDATE execution.runs r SET status = ''queued'', started_at = NULL, completed_at = NULL,
+            error_code = NULL, error_message = NULL
+     WHERE r.id = $1 AND r.status = ''failed'' AND r.is_active RETURNING true');
 
 -- The platform's own statement must never fail because of us, hence the catch-all: a lost ticket is found
 -- by the sweep within a minute.
@@ -110,8 +113,8 @@ COMMENT ON VIEW worker.queued_runs IS 'Lens runs that wait for a worker; the pro
 CREATE VIEW worker.dead_letters AS
     SELECT c.kind, c.job, c.message_id, c.outcome, c.error_code, c.error_message, c.attempt, c.errors, c.deaths,
            c.finished_at
-    FROM worker.claims c WHERE c.outcome IN ('failed', 'poison');
-COMMENT ON VIEW worker.dead_letters IS 'Jobs that failed for good, of every kind, with their reason.';
+    FROM worker.claims c WHERE c.outcome IN ('failed', 'poison') AND c.settled_at IS NULL;
+COMMENT ON VIEW worker.dead_letters IS 'Jobs that failed for good, of every kind, with their reason, until somebody replays or discards them.';
 
 -- Nothing here is for the platform's users; triggers reach it through their definer.
 REVOKE ALL ON ALL TABLES IN SCHEMA worker, dramatiq FROM PUBLIC;

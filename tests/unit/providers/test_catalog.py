@@ -1,7 +1,7 @@
 import pytest
 
 from app.errors import GiveUp
-from app.providers import Model, resolve_model
+from app.providers import Model, find_model, resolve_model
 from app.settings import settings
 
 
@@ -58,3 +58,19 @@ def test_the_echo_provider_stands_in_for_providers_that_the_worker_can_not_call(
     monkeypatch.setenv("ECHO_PROVIDER", "1")
     settings.cache_clear()
     assert resolve_model("brand-new", "openrouter").provider == "openrouter"
+
+
+@pytest.mark.parametrize(
+    ("key", "provider", "modality", "found"),
+    [
+        ("dall-e-4", "openai", None, ("openai", "gpt-image-2", "image")),
+        ("veo-3", None, None, ("google", "veo-3.0-generate-001", "video")),
+        ("fal-ai/flux", "fal-ai", None, ("fal", "fal-ai/flux", "image")),
+        ("fal-ai/some-video", "fal", "video", ("fal", "fal-ai/some-video", "video")),
+        ("gpt-4o", "openai", "image", ("openai", "gpt-4o", "text")),
+        ("new-tune", "suno", "text", ("suno", "new-tune", "music")),
+    ],
+)
+def test_a_model_is_found_whatever_it_makes(key, provider, modality, found):
+    model = find_model(key, provider, modality)
+    assert (model.provider, model.wire_model, model.kind) == found

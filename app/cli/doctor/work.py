@@ -1,0 +1,114 @@
+"""Checks of the work itself: is anybody doing it, is anything stuck, is anything dead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from app.cli.doctor.finding import Finding, Level, Patient
+
+#: Work that waits for longer than this is stuck, if workers are there.
+STUCK_SECONDS = 60
+#: A tick of the minute sweep older than this means that no scheduler runs.
+SCHEDULER_SECONDS = 180
+
+
+def check_workers(patient: Patient) -> Iterator[Finding]:
+    """Processes hold a lease."""
+    rows = patient.rows(
+        "SELECT worker_id, threads, lease_until > now() AS alive FROM worker.processes ORDER BY worker_id"
+    )
+    alive = [row for row in rows if row["alive"]]
+    if alive:
+        threads = sum(row["threads"] for row in alive)
+        yield Finding("workers", Level.FINE, f"{len(alive)} processes with {threads} threads")
+        return
+    yield Finding(
+        "workers",
+        Level.BROKEN,
+        "no process holds a lease",
+        "nothing takes work",
+        "start the `worker` process: dramatiq app.actors --processes 2 --threads 32",
+    )
+
+
+def check_scheduler(patient: Patient) -> Iterator[Finding]:
+    """The minute sweep was done in the last minutes."""
+    age = patient.value("SELECT extract(epoch FROM now() - max(begun_at)) FROM worker.ticks")
+    if age is not None and age <= SCHEDULER_SECONDS:
+        yield Finding("scheduler", Level.FINE, f"last tick {age:.0f} s ago")
+        return
+    yield Finding(
+        "scheduler",
+        Level.BROKEN,
+        "no tick yet" if age is None else f"last tick {age:.0f} s ago",
+        "sweeps find lost tickets, stale jobs and due battles; none runs",
+        "start the `scheduler` process: periodiq app.schedules",
+    )
+
+
+def check_queues(patient: Patient) -> Iterator[Finding]:
+    """No queue is paused, and none waits for long."""
+    quiet = True
+    for row in patient.rows("SELECT * FROM worker.queues ORDER BY queue_name"):
+        name, age = row["queue_name"], row["oldest_waiting_seconds"]
+        if row["paused"]:
+            quiet = False
+            yield Finding(
+                "queues",
+                Level.WARNING,
+                f"{name} is paused with {row['waiting']} waiting",
+                "nothing of it is worked on",
+                f"lf-worker queues resume {name}",
+            )
+        elif age is not None and age > STUCK_SECONDS:
+            quiet = False
+            yield Finding(
+                "queues",
+                Level.WARNING,
+                f"{name}: {row['waiting']} waiting, the oldest for {age:.0f} s",
+                "work comes in faster than it is done, or its kind is switched off",
+                "run more worker processes, or turn its PLATFORM_API_..._ENABLED on",
+            )
+    if quiet:
+        yield Finding("queues", Level.FINE, "nothing waits for long")
+
+
+def check_dead_letters(patient: Patient) -> Iterator[Finding]:
+    """Few jobs failed for good lately."""
+    rows = patient.rows(
+        """
+        SELECT kind, error_code, count(*) AS jobs FROM worker.dead_letters
+        WHERE finished_at > now() - interval '1 day' GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 5
+        """
+    )
+    for row in rows:
+        yield Finding(
+            "dead letters",
+            Level.WARNING,
+            f"{row['jobs']} of {row['kind']} since yesterday: {row['error_code']}",
+            "these jobs failed for good",
+            f"lf-worker dead-letters list --kind {row['kind']} --code {row['error_code']}",
+        )
+    if not rows:
+        yield Finding("dead letters", Level.FINE, "none since yesterday")
+
+
+def check_shared_table(patient: Patient) -> Iterator[Finding]:
+    """No stock dramatiq-pg consumer takes messages out of our table."""
+    strangers = patient.rows(
+        """
+        SELECT DISTINCT a.application_name FROM pg_stat_activity a
+        WHERE a.datname = current_database() AND a.application_name NOT LIKE 'lf-worker%%'
+          AND a.query ILIKE '%%LISTEN "dramatiq.%%'
+        """
+    )
+    for row in strangers:
+        yield Finding(
+            "broker table",
+            Level.BROKEN,
+            f"{row['application_name'] or 'somebody'} consumes from dramatiq.queue too",
+            "stock dramatiq-pg consumers take messages that others hold: jobs would run twice",
+            "give that application a schema of its own; its producers may stay",
+        )
+    if not strangers:
+        yield Finding("broker table", Level.FINE, "ours alone")

@@ -1,0 +1,72 @@
+"""`lf-worker enqueue battle`: two models, one task, on a reference platform."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Annotated
+from uuid import UUID
+
+import typer
+from psycopg2.extensions import connection
+
+from app.cli.enqueue import POLL_SECONDS, WAIT_SECONDS, reference_platform
+from app.errors import DatabaseError, SettingsError
+from app.local.battles import Contender, enqueue_battles
+
+_FIND_ENDS = """
+    SELECT b.id, b.status::text, string_agg(
+        j.slot || ': ' || coalesce(s.content_text, j.error_message, j.status), E'\\n' ORDER BY j.slot)
+    FROM battles.battles b
+    JOIN battles.battle_execution_jobs j ON j.battle_id = b.id
+    LEFT JOIN battles.submissions s ON s.contender_id = j.contender_id
+    WHERE b.id = ANY (%s::uuid[])
+    GROUP BY b.id HAVING bool_and(j.status IN ('completed', 'failed'))
+"""
+
+
+def battle(
+    prompt: Annotated[str, typer.Option(help="The task that both contenders are given.")],
+    models: Annotated[
+        list[str], typer.Option("--model", help="Key of a contender's model, such as gpt-5.4; give two.")
+    ],
+    count: Annotated[int, typer.Option(min=1, max=100_000, help="How many equal battles.")] = 1,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for both answers and print them.")] = False,
+) -> None:
+    """Start battles between two models and print their ids; needs PLATFORM_API_BATTLE_WORKER_ENABLED."""
+    if len(models) != 2:
+        raise SettingsError("a battle has two contenders: give --model twice")
+    with reference_platform() as session:
+        with session:
+            _check_models(session, models)
+            ids = enqueue_battles(session, count, *map(Contender, models), task_prompt=prompt)
+        if not wait:
+            print("\n".join(map(str, ids)))
+        elif not _print_ends(session, ids):
+            sys.exit(1)
+
+
+def _check_models(session: connection, models: Sequence[str]) -> None:
+    with session.cursor() as row:
+        row.execute("SELECT m FROM unnest(%s) AS m EXCEPT SELECT key FROM ai.models", (list(models),))
+        if unknown := [model for (model,) in row.fetchall()]:
+            raise SettingsError(f"there is no model {unknown[0]!r} in ai.models")
+
+
+def _print_ends(session: connection, ids: Sequence[UUID]) -> bool:
+    """Print both contenders' answers or errors as each battle's jobs end; whether all went to the vote."""
+    waiting, all_voting = {str(battle) for battle in ids}, True
+    deadline = time.monotonic() + WAIT_SECONDS
+    session.autocommit = True
+    while waiting:
+        with session.cursor() as row:
+            row.execute(_FIND_ENDS, (list(waiting),))
+            for battle_id, status, answers in row.fetchall():
+                waiting.remove(str(battle_id))
+                all_voting &= status == "voting"
+                print(f"{battle_id} {status}\n{answers}")
+        if waiting and time.monotonic() >= deadline:
+            raise DatabaseError(f"{len(waiting)} battles did not end within {WAIT_SECONDS:.0f} s")
+        time.sleep(POLL_SECONDS)
+    return all_voting

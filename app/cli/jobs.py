@@ -1,0 +1,81 @@
+"""`lf-worker jobs`: one job's whole story by the id of its row."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+from psycopg2.extensions import connection
+from rich.console import Console
+from rich.markup import escape
+
+from app.cli.sessions import fetch, worker_session
+from app.errors import SettingsError
+
+app = typer.Typer(help="Look at single jobs.", no_args_is_help=True)
+
+
+@app.callback()
+def jobs() -> None:
+    """Look at single jobs."""
+
+
+@app.command()
+def show(
+    job: Annotated[str, typer.Argument(help="Id of the job's row, such as that of a lens run.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a claim.")] = False,
+) -> None:
+    """Tell a job's story: every claim, attempt, death and error, with times."""
+    with worker_session() as session:
+        claims = read_claims(session, _parse(job))
+    if not claims:
+        raise SettingsError(f"no worker has claimed a job {job}; it may still be queued, or be long gone")
+    for claim in claims:
+        if as_json:
+            print(json.dumps(claim, default=str))
+        else:
+            _tell(Console(highlight=False), claim)
+
+
+def read_claims(session: connection, job: UUID) -> list[dict[str, Any]]:
+    """The claims of a job, oldest first, each with the state of its message."""
+    return fetch(
+        session,
+        """
+        SELECT c.*, q.state AS message_state, q.mtime AS message_since, p.worker_id AS held_by
+        FROM worker.claims c
+        LEFT JOIN dramatiq.queue q ON q.message_id = c.message_id
+        LEFT JOIN worker.processes p ON p.id = q.owner AND q.state = 'consumed'
+        WHERE c.job = %s ORDER BY c.first_claimed_at
+        """,
+        (job,),
+    )
+
+
+def _parse(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise SettingsError(f"{text!r} is not an id") from None
+
+
+def _tell(console: Console, claim: dict[str, Any]) -> None:
+    console.print(f"[bold]{claim['kind']}[/] {claim['job']} (message {claim['message_id']})")
+    console.print(f"  {claim['ticket_at']}  ticket written")
+    for entry in claim["history"]:
+        error = f": {entry['error_code']}, {entry['error_message']}" if entry.get("error_code") else ""
+        console.print(
+            f"  {entry['from']}  attempt {entry['attempt']} on {entry['worker_id']}; "
+            f"{entry['ended'].replace('_', ' ')} at {entry['to']}{escape(error)}",
+            soft_wrap=True,
+        )
+    console.print(f"  {claim['claimed_at']}  attempt {claim['attempt']} on {claim['worker_id']}")
+    if claim["finished_at"]:
+        error = f": {claim['error_code']}, {claim['error_message']}" if claim["error_code"] else ""
+        console.print(f"  {claim['finished_at']}  {claim['outcome']}{escape(error)}", soft_wrap=True)
+    else:
+        holder = f", held by {claim['held_by']}" if claim["held_by"] else ""
+        message = f"message {claim['message_state'] or 'lost'} since {claim['message_since']}"
+        console.print(f"  now: {claim['state'].replace('_', ' ')}; {message}{holder}", soft_wrap=True)

@@ -1,0 +1,85 @@
+"""`lf-worker status`: what waits, runs, was done and failed, and who does it."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Annotated, Any
+
+import typer
+from psycopg2.extensions import connection
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+
+from app.cli.sessions import fetch, worker_session
+
+#: Seconds between two looks of --watch.
+WATCH_SECONDS = 1.0
+
+
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every second until Ctrl-C.")] = False,
+) -> None:
+    """Show each kind of work, each queue and each worker."""
+    with worker_session() as session:
+        if as_json:
+            print(json.dumps(read_status(session), default=_plain))
+        elif watch:
+            with Live(_draw(read_status(session)), auto_refresh=False) as live:
+                while True:
+                    time.sleep(WATCH_SECONDS)
+                    live.update(_draw(read_status(session)), refresh=True)
+        else:
+            Console().print(_draw(read_status(session)))
+
+
+def read_status(session: connection) -> dict[str, Any]:
+    """Everything that is shown, as it stands in the database; times in ms or s as the names say."""
+    return {
+        "kinds": {row.pop("kind"): row for row in fetch(session, "SELECT * FROM worker.kind_status()")},
+        "queues": {
+            row.pop("queue_name"): row
+            for row in fetch(session, "SELECT * FROM worker.queues ORDER BY queue_name")
+        },
+        "workers": fetch(
+            session,
+            """
+            SELECT p.worker_id, p.threads, p.lease_until > now() AS alive,
+                   extract(epoch FROM now() - p.started_at) AS up_seconds,
+                   (SELECT count(*) FROM dramatiq.queue q WHERE q.owner = p.id) AS in_flight
+            FROM worker.processes p ORDER BY p.worker_id
+            """,
+        ),
+    }
+
+
+def _draw(status: dict[str, Any]) -> Group:
+    kinds = Table(
+        "kind", "queued", "in flight", "retrying", "stuck", "done/h", "failed/h", "pickup", "duration"
+    )
+    for kind, row in status["kinds"].items():
+        counts = ("queued", "in_flight", "retrying", "stuck", "done_last_hour", "failed_last_hour")
+        kinds.add_row(
+            kind, *(str(row[name]) for name in counts), _times(row, "pickup"), _times(row, "duration")
+        )
+    workers = Table("worker", "threads", "in flight", "up", "lease")
+    for row in status["workers"]:
+        up = f"{row['up_seconds'] / 60:.0f} min"
+        alive = "held" if row["alive"] else "lost"
+        workers.add_row(row["worker_id"], str(row["threads"]), str(row["in_flight"]), up, alive)
+    return Group(kinds, workers if status["workers"] else "No worker runs.")
+
+
+def _times(row: dict[str, Any], name: str) -> str:
+    middle, high = row[f"{name}_p50_ms"], row[f"{name}_p99_ms"]
+    return "" if middle is None else f"{middle:.0f} / {high:.0f} ms"
+
+
+def _plain(value: Any) -> Any:
+    """Numbers of the database as JSON numbers; the rest as text."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return str(value)

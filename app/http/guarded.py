@@ -1,0 +1,236 @@
+"""The guarded client: the only way to a host that a user named.
+
+It resolves a name once, checks every address it got, and dials one of exactly those, so that an answer
+which changes between check and connect changes nothing. Everything from the lookup to the last byte shares
+one deadline; the response is read up to a limit and no further. Proxies, `.netrc` and cookies play no
+part, nothing is decompressed, and each request has a connection of its own.
+
+What it does not do: a lookup that hangs leaves its thread behind until the system's resolver gives up.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import Any
+
+import httpcore2
+import httpx2
+
+from app.http.allow_list import AllowList
+from app.http.failures import OutboundFailedError, OutboundRefusedError
+from app.http.head import check_headers, check_method
+from app.http.resolution import Resolver, permitted_addresses, system_resolver
+from app.http.target import Target, read_target
+from app.providers.deadline import CONNECT_SECONDS, DeadlineStream, total_deadline
+from app.settings import settings
+
+MAX_RESPONSE_BYTES = 64 * 1024
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+@dataclass(frozen=True)
+class Response:
+    """What came back; `body` ends at the limit, and `is_truncated` tells that there would have been more.
+
+    Header names are lower case; of a header that came twice the first one counts. `url` is the one that
+    answered in the end.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    is_truncated: bool
+    duration_ms: int
+    url: str
+
+
+class GuardedClient:
+    """Sends single requests; safe to use from every thread.
+
+    Parameters:
+      allowed: what a deployer lets through although it is private or not https.
+      resolve: looks names up; tests put a hostile one here.
+      dialler: opens TCP connections to addresses; tests see here what would have been dialled.
+    """
+
+    def __init__(
+        self,
+        allowed: AllowList | None = None,
+        *,
+        resolve: Resolver = system_resolver,
+        dialler: httpcore2.NetworkBackend | None = None,
+    ) -> None:
+        self._allowed = allowed or AllowList()
+        self._resolve = resolve
+        self._dialler = dialler or httpcore2.SyncBackend()
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        deadline_seconds: float = 15.0,
+        max_response_bytes: int = MAX_RESPONSE_BYTES,
+        same_host_redirects: int = 0,
+    ) -> Response:
+        """Send one request and read its response, whatever its status.
+
+        A redirect is returned like any other response. Only GET and HEAD may follow up to
+        `same_host_redirects` of them, and only to the same scheme, host and port, at the same address.
+        Raises `OutboundRefusedError` before anything is dialled, `OutboundFailedError` afterwards.
+        """
+        verb, checked, target = check_method(method), check_headers(headers or {}), read_target(url)
+        began = time.monotonic()
+        addresses = permitted_addresses(target, self._allowed, self._resolve, within_seconds=deadline_seconds)
+        follow = same_host_redirects if verb in {"GET", "HEAD"} else 0
+        with total_deadline(deadline_seconds - (time.monotonic() - began)):
+            while True:
+                backend = _PinnedBackend(addresses, self._dialler, began + deadline_seconds)
+                response = _exchange(backend, verb, target, checked, body, max_response_bytes, began)
+                onward = _onward(target, response) if follow > 0 else None
+                if onward is None:
+                    return response
+                follow, target = follow - 1, onward
+
+
+@lru_cache(maxsize=1)
+def guarded_client() -> GuardedClient:
+    """The process's client, with the allow-list of its settings."""
+    return GuardedClient(AllowList.parse(settings().outbound_allowed_hosts))
+
+
+def _exchange(
+    backend: httpcore2.NetworkBackend,
+    method: str,
+    target: Target,
+    headers: list[tuple[bytes, bytes]],
+    body: bytes,
+    max_response_bytes: int,
+    began: float,
+) -> Response:
+    url = httpcore2.URL(
+        scheme=target.scheme.encode(),
+        host=target.host.encode(),
+        port=target.port,
+        target=target.path.encode(),
+    )
+    tls = _tls_context() if target.scheme == "https" else None
+    try:
+        with (
+            httpcore2.HTTPConnection(url.origin, tls, network_backend=backend) as connection,
+            connection.stream(
+                method, url, headers=_framed(method, target, headers, body), content=body or None
+            ) as response,
+        ):
+            content, is_truncated = _read(response.iter_stream(), max_response_bytes)
+    except httpcore2.TimeoutException:
+        raise OutboundFailedError("http.timeout", "no complete response within the deadline") from None
+    except (httpcore2.ConnectError, ssl.SSLError) as error:
+        raise _connect_failure(error) from None
+    except (httpcore2.NetworkError, httpcore2.ProtocolError) as error:
+        raise OutboundFailedError(
+            "http.broken_response", f"the connection broke off ({type(error).__name__})"
+        ) from None
+    return Response(
+        status=response.status,
+        headers=_first_values(response.headers),
+        body=content,
+        is_truncated=is_truncated,
+        duration_ms=round((time.monotonic() - began) * 1000),
+        url=target.url,
+    )
+
+
+def _framed(
+    method: str, target: Target, headers: list[tuple[bytes, bytes]], body: bytes
+) -> list[tuple[bytes, bytes]]:
+    """The caller's headers and the client's own."""
+    own = [
+        (b"Host", target.authority.encode()),
+        (b"Connection", b"close"),
+        (b"Accept-Encoding", b"identity"),
+    ]
+    if body or method in {"POST", "PUT", "PATCH"}:
+        own.append((b"Content-Length", str(len(body)).encode()))
+    if not any(name.lower() == b"user-agent" for name, _ in headers):
+        own.append((b"User-Agent", b"LenserFight-Worker"))
+    return own + headers
+
+
+def _read(pieces: Iterable[bytes], max_bytes: int) -> tuple[bytes, bool]:
+    """At most `max_bytes` of a response; the rest is never read."""
+    content = bytearray()
+    for piece in pieces:
+        content += piece
+        if len(content) > max_bytes:
+            return bytes(content[:max_bytes]), True
+    return bytes(content), False
+
+
+def _onward(target: Target, response: Response) -> Target | None:
+    """Where a redirect to the same origin leads; None for what is none, or leads elsewhere."""
+    location = response.headers.get("location")
+    if response.status not in _REDIRECTS or not location:
+        return None
+    try:
+        onward = target.join(location)
+    except (OutboundRefusedError, ValueError):
+        return None
+    same = (onward.scheme, onward.host, onward.port) == (target.scheme, target.host, target.port)
+    return onward if same else None
+
+
+class _PinnedBackend(httpcore2.NetworkBackend):
+    """Dials the addresses that were checked, whatever host it is asked for, and keeps the deadline."""
+
+    def __init__(self, addresses: Sequence[str], dialler: httpcore2.NetworkBackend, deadline: float) -> None:
+        self._addresses = addresses
+        self._dialler = dialler
+        self._deadline = deadline
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore2.NetworkStream:
+        """Connect to the first address that accepts."""
+        failure: Exception = httpcore2.ConnectError("the host has no address")
+        for address in self._addresses:
+            left = min(CONNECT_SECONDS, self._deadline - time.monotonic())
+            if left <= 0:
+                raise httpcore2.ConnectTimeout("total deadline passed")
+            try:
+                stream = self._dialler.connect_tcp(address, port, left, local_address, socket_options)
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
+                failure = error
+            else:
+                return DeadlineStream(stream)
+        raise failure
+
+
+@cache
+def _tls_context() -> ssl.SSLContext:
+    return httpx2.create_ssl_context()
+
+
+def _connect_failure(error: Exception) -> OutboundFailedError:
+    if isinstance(error, ssl.SSLError) or isinstance(error.__cause__, ssl.SSLError):
+        return OutboundFailedError("http.tls_failed", "the TLS handshake failed")
+    return OutboundFailedError("http.connect_failed", "the host can't be connected to")
+
+
+def _first_values(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for name, value in headers:
+        values.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
+    return values

@@ -1,0 +1,73 @@
+"""Events of workflow runs, as the log, the web's timeline and the followers of a run get them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from uuid import UUID
+
+from psycopg2.extensions import cursor
+from psycopg2.extras import Json
+from pydantic import BaseModel, JsonValue
+
+from app.database import Database
+from app.platform.json_values import storable
+from app.platform.rows import only_row
+
+
+class RunEventType(StrEnum):
+    """The types that readers of the log know."""
+
+    RUN_STARTED = "run.started"
+    RUN_STATUS_CHANGED = "run.status.changed"
+    RUN_COMPLETED = "run.completed"
+    RUN_FAILED = "run.failed"
+    RUN_CANCELLED = "run.cancelled"
+    RUN_TIMED_OUT = "run.timed_out"
+    RUN_RECOVERED = "run.recovered"
+    NODE_QUEUED = "node.queued"
+    NODE_WAITING = "node.waiting"
+    NODE_STARTED = "node.started"
+    NODE_RETRIED = "node.retried"
+    NODE_COMPLETED = "node.completed"
+    NODE_FAILED = "node.failed"
+    NODE_CANCELLED = "node.cancelled"
+    NODE_SKIPPED = "node.skipped"
+    NODE_TIMED_OUT = "node.timed_out"
+    NODE_BLOCKED = "node.blocked"
+    NODE_INVALIDATED = "node.invalidated"
+    CONTRACT_VIOLATED = "contract.violated"
+
+
+class RunEvent(BaseModel):
+    """One event; a payload of a node's event has its `nodeId`. Large values become references when stored."""
+
+    type: RunEventType
+    payload: dict[str, JsonValue] = {}
+
+
+class Follower(BaseModel):
+    """How the followers of a run have been told: messages sent and messages Realtime didn't take."""
+
+    messages: int
+    failures: int
+
+
+def event_parameters(events: Sequence[RunEvent]) -> list[Json]:
+    """Events as an argument of type jsonb[]."""
+    return [Json({"type": event.type.value, "payload": storable(event.payload)}) for event in events]
+
+
+def append_events(tx: cursor, run_id: UUID, events: Sequence[RunEvent]) -> int:
+    """Add events to a run's log in this transaction, tell its followers, and return the last number."""
+    tx.execute("SELECT worker.append_run_events(%s, %s::jsonb[]) AS last", (run_id, event_parameters(events)))
+    return int(only_row(tx)["last"])
+
+
+def follower_of(database: Database, run_id: UUID) -> Follower:
+    """How telling the followers of a run has gone so far."""
+    rows = database.call(
+        "SELECT messages, failures FROM worker.run_channels WHERE run_id = %s",
+        (run_id,),
+    )
+    return Follower.model_validate(rows[0]) if rows else Follower(messages=0, failures=0)

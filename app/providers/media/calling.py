@@ -1,0 +1,162 @@
+"""One call to a media provider: pick its module, call under a deadline, judge what it ended in."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable
+from importlib import import_module
+from typing import TypeVar, cast
+
+import httpx2
+from pydantic import SecretStr
+
+from app.errors import GiveUp, JobError
+from app.providers import outcomes
+from app.providers.base import Model
+from app.providers.deadline import total_deadline
+from app.providers.keys import check_key, needs_key
+from app.providers.media.base import (
+    Finished,
+    MediaModule,
+    Order,
+    Pending,
+    RecoverModule,
+    Started,
+    SubmissionUnknown,
+    Task,
+    TaskModule,
+)
+from app.redaction import redact, remember_secret
+from app.settings import settings
+
+_log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+_MODULES = {
+    ("openai", "image"): "openai_images",
+    ("openai", "video"): "openai_videos",
+    ("google", "image"): "google_images",
+    ("google", "video"): "google_operations",
+    ("google", "music"): "google_operations",
+    ("google", "audio"): "google_operations",
+    ("stability", "image"): "stability",
+    ("elevenlabs", "audio"): "elevenlabs",
+    ("kling", "video"): "kling",
+    ("suno", "music"): "suno",
+    ("suno", "audio"): "suno",
+}
+
+#: The request never left, or left no trace: the provider can't have taken it.
+_NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
+
+#: A gateway answered in the provider's place and may have passed the request on.
+_GATEWAY_STATUSES = frozenset({502, 504})
+
+
+def submit(
+    model: Model, prompt_text: str, *, key: SecretStr, deadline_seconds: float, idempotency_key: str
+) -> Finished | Started:
+    """Send one order to the model's provider, once.
+
+    `idempotency_key` is the job's: where a provider honours such a key it gets it. Raises `RetryLater` and
+    `GiveUp` when the provider did not take the order, and `SubmissionUnknown` when nobody can tell.
+    """
+    provider = "echo" if settings().echo_provider else model.provider
+    module = _module(provider, model.kind)
+    secret = _checked(key, provider)
+    order = Order(model, prompt_text, idempotency_key)
+
+    def judge(error: Exception) -> JobError:
+        judged = _judge(error, provider, secret)
+        return SubmissionUnknown(judged.message) if may_be_taken(error) else judged
+
+    with total_deadline(deadline_seconds):
+        return _attempt(lambda: module.submit(order, secret, deadline_seconds), judge)
+
+
+def poll(task: Task, *, key: SecretStr, deadline_seconds: float) -> Pending | Finished:
+    """Ask a provider once how far a task is.
+
+    Raises `GiveUp` when the task failed, and `RetryLater` when this poll found nothing out.
+    """
+    provider = "echo" if settings().echo_provider else task.provider
+    module = cast(TaskModule, _module(provider, task.kind))
+    if not hasattr(module, "poll"):
+        raise GiveUp("provider.modality_unsupported", f"{provider} makes {task.kind} at once, not as tasks")
+    secret = _checked(key, provider)
+    with total_deadline(deadline_seconds):
+        return _attempt(
+            lambda: module.poll(task, secret, deadline_seconds),
+            lambda error: _judge(error, provider, secret),
+        )
+
+
+def can_recover(model: Model) -> bool:
+    """Whether the model's provider can tell afterwards if it took an order."""
+    return not settings().echo_provider and hasattr(_module(model.provider, model.kind), "recover")
+
+
+def recover(model: Model, *, key: SecretStr, deadline_seconds: float, idempotency_key: str) -> Started | None:
+    """The task that an order of unknown fate became, or None when the provider never took it.
+
+    Raises `SubmissionUnknown` where the provider can't be asked, `RetryLater` where it did not answer.
+    """
+    if not can_recover(model):
+        raise SubmissionUnknown("the process that sent it ended before the provider answered")
+    module = cast(RecoverModule, _module(model.provider, model.kind))
+    secret = _checked(key, model.provider)
+    order = Order(model, "", idempotency_key)
+    with total_deadline(deadline_seconds):
+        return _attempt(
+            lambda: module.recover(order, secret, deadline_seconds),
+            lambda error: _judge(error, model.provider, secret),
+        )
+
+
+def _attempt(call: Callable[[], Result], judge: Callable[[Exception], JobError]) -> Result:
+    """Run the call and raise its outcome, cut loose from the error, whose request holds the key."""
+    failure: JobError
+    try:
+        return call()
+    except Exception as error:
+        failure = judge(error)
+    raise failure
+
+
+def _judge(error: Exception, provider: str, secret: str) -> JobError:
+    judged = outcomes.judge_error(error, provider, secret)
+    if judged.code == "provider.unexpected_error":
+        _log.error("%s", redact("".join(traceback.format_exception(error)), secret))
+    return judged
+
+
+def may_be_taken(error: Exception) -> bool:
+    """Whether the provider may have taken an order although the call ended in an error.
+
+    A response that refuses it, and a connection that never came to be, mean that it was not taken. Silence,
+    a broken answer, and a gateway's word mean nothing.
+    """
+    for cause in outcomes.causes(error):
+        if isinstance(cause, (JobError, *_NOT_SENT)):
+            return False
+        response = getattr(cause, "response", None)
+        if isinstance(response, httpx2.Response):
+            return response.status_code < 300 or response.status_code in _GATEWAY_STATUSES
+    return True
+
+
+def _checked(key: SecretStr, provider: str) -> str:
+    if not needs_key(provider) and not key.get_secret_value().strip():
+        return ""
+    secret = check_key(key)
+    remember_secret(secret)
+    return secret
+
+
+def _module(provider: str, kind: str) -> MediaModule:
+    name = provider if provider in {"echo", "fal"} else _MODULES.get((provider, kind))
+    if name is None:
+        raise GiveUp("provider.modality_unsupported", f"the worker can't have {provider!r} make {kind}")
+    return cast(MediaModule, import_module(f"app.providers.media.{name}"))

@@ -1,0 +1,198 @@
+-- Retention: what has ended is deleted after a while, a small batch a statement, so that no sweep holds
+-- many rows locked or leaves much work to autovacuum at once.
+
+-- Delete one batch of everything that ended longer ago than that, and say how many rows went.
+CREATE FUNCTION worker.prune(p_older_than interval, p_batch integer DEFAULT 1000) RETURNS integer
+LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    v_claims integer;
+    v_messages integer;
+BEGIN
+    DELETE FROM worker.claims c WHERE c.message_id IN (
+        SELECT o.message_id FROM worker.claims o WHERE o.finished_at < now() - p_older_than
+        ORDER BY o.finished_at LIMIT p_batch FOR UPDATE SKIP LOCKED);
+    GET DIAGNOSTICS v_claims = ROW_COUNT;
+    DELETE FROM dramatiq.queue q WHERE q.message_id IN (
+        SELECT o.message_id FROM dramatiq.queue o
+        WHERE o.state IN ('rejected', 'done') AND o.mtime < now() - p_older_than
+        ORDER BY o.mtime LIMIT p_batch FOR UPDATE SKIP LOCKED);
+    GET DIAGNOSTICS v_messages = ROW_COUNT;
+    RETURN v_claims + v_messages;
+END $$;
+
+REVOKE EXECUTE ON FUNCTION worker.prune(interval, integer) FROM PUBLIC;
+
+-- What waits, runs and has failed in each queue, for people.
+CREATE VIEW worker.queues AS
+    SELECT q.queue_name,
+           count(*) FILTER (WHERE q.state = 'queued' AND q.mtime <= now()) AS waiting,
+           count(*) FILTER (WHERE q.state = 'queued' AND q.mtime > now()) AS delayed,
+           count(*) FILTER (WHERE q.state = 'consumed') AS in_flight,
+           count(*) FILTER (WHERE q.state = 'rejected') AS rejected,
+           extract(epoch FROM now() - min(q.mtime) FILTER (WHERE q.state = 'queued' AND q.mtime <= now()))
+               AS oldest_waiting_seconds,
+           coalesce(bool_or(c.paused), false) AS paused,
+           max(c.max_in_flight) AS max_in_flight
+    FROM (SELECT queue_name, state, mtime FROM dramatiq.queue
+          UNION ALL SELECT k.queue, NULL, NULL FROM worker.kinds k
+          UNION ALL SELECT queue_name, NULL, NULL FROM worker.queue_controls) AS q
+    LEFT JOIN worker.queue_controls c ON c.queue_name = q.queue_name
+    GROUP BY q.queue_name;
+COMMENT ON VIEW worker.queues IS 'Every queue with its messages by state, and whether it is paused or capped.';
+REVOKE ALL ON worker.queues FROM PUBLIC;
+
+-- Our triggers on the platform's tables, as they were when last migrated: a restore of the platform, or a
+-- person, may drop them, and `lf-worker migrate` then puts them back.
+CREATE TABLE worker.triggers (
+    relation text NOT NULL,
+    name text NOT NULL,
+    definition text NOT NULL,
+    PRIMARY KEY (relation, name)
+);
+REVOKE ALL ON worker.triggers FROM PUBLIC;
+
+CREATE FUNCTION worker.record_triggers() RETURNS void
+LANGUAGE sql SET search_path = '' AS $$
+    INSERT INTO worker.triggers (relation, name, definition)
+    SELECT t.tgrelid::regclass::text, t.tgname, pg_get_triggerdef(t.oid)
+    FROM pg_trigger t
+    JOIN pg_proc p ON p.oid = t.tgfoid AND p.pronamespace = 'worker'::regnamespace
+    JOIN pg_class c ON c.oid = t.tgrelid
+    WHERE NOT t.tgisinternal
+      AND c.relnamespace NOT IN ('worker'::regnamespace, 'dramatiq'::regnamespace)
+    ON CONFLICT (relation, name) DO UPDATE SET definition = excluded.definition
+$$;
+
+-- Those of our triggers that are missing or switched off.
+CREATE FUNCTION worker.lost_triggers() RETURNS TABLE (relation text, name text, is_there boolean, definition text)
+LANGUAGE sql STABLE SET search_path = '' AS $$
+    SELECT w.relation, w.name, t.oid IS NOT NULL, w.definition
+    FROM worker.triggers w
+    LEFT JOIN pg_trigger t ON t.tgrelid = to_regclass(w.relation) AND t.tgname = w.name
+    WHERE to_regclass(w.relation) IS NOT NULL AND coalesce(t.tgenabled, 'D') NOT IN ('O', 'A')
+$$;
+
+CREATE FUNCTION worker.restore_triggers() RETURNS SETOF text
+LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    v_lost record;
+BEGIN
+    FOR v_lost IN SELECT * FROM worker.lost_triggers() LOOP
+        EXECUTE CASE WHEN v_lost.is_there
+            THEN format('ALTER TABLE %s ENABLE TRIGGER %I', v_lost.relation, v_lost.name)
+            ELSE v_lost.definition END;
+        RETURN NEXT v_lost.name || ' on ' || v_lost.relation;
+    END LOOP;
+END $$;
+
+REVOKE EXECUTE ON FUNCTION worker.record_triggers(), worker.lost_triggers(), worker.restore_triggers()
+    FROM PUBLIC;
+
+-- Each kind of work now and over the last hour, for people and dashboards. Times are in milliseconds: pickup
+-- from the ticket to the first claim, duration of the last attempt.
+CREATE FUNCTION worker.kind_status() RETURNS TABLE (
+    kind text, queued bigint, in_flight bigint, retrying bigint, stuck bigint,
+    done_last_hour bigint, failed_last_hour bigint, dead_letters bigint,
+    pickup_p50_ms double precision, pickup_p99_ms double precision,
+    duration_p50_ms double precision, duration_p99_ms double precision
+)
+LANGUAGE plpgsql SET search_path = worker, public AS $$
+#variable_conflict use_column
+DECLARE
+    v_kind worker.kinds;
+    v_queued bigint;
+BEGIN
+    FOR v_kind IN SELECT * FROM worker.kinds k ORDER BY k.kind LOOP
+        EXECUTE v_kind.count_claimable INTO v_queued;
+        RETURN QUERY
+        SELECT v_kind.kind, v_queued,
+               count(*) FILTER (WHERE c.state = 'running'),
+               count(*) FILTER (WHERE c.state IN ('waiting', 'handed_back')),
+               -- nobody holds its message, and no retry is due later
+               count(*) FILTER (WHERE c.state <> 'finished' AND NOT EXISTS (
+                   SELECT FROM dramatiq.queue q LEFT JOIN worker.processes p ON p.id = q.owner
+                   WHERE q.message_id = c.message_id
+                     AND (q.state = 'queued' OR (q.state = 'consumed' AND p.lease_until > now())))),
+               count(*) FILTER (WHERE c.outcome = 'succeeded' AND c.finished_at > now() - interval '1 hour'),
+               count(*) FILTER (WHERE c.outcome IN ('failed', 'poison')
+                                  AND c.finished_at > now() - interval '1 hour'),
+               count(*) FILTER (WHERE c.outcome IN ('failed', 'poison') AND c.settled_at IS NULL),
+               percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM c.first_claimed_at - c.ticket_at) * 1000)
+                   FILTER (WHERE c.first_claimed_at > now() - interval '1 hour'),
+               percentile_cont(0.99) WITHIN GROUP (ORDER BY extract(epoch FROM c.first_claimed_at - c.ticket_at) * 1000)
+                   FILTER (WHERE c.first_claimed_at > now() - interval '1 hour'),
+               percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM c.finished_at - c.claimed_at) * 1000)
+                   FILTER (WHERE c.finished_at > now() - interval '1 hour'),
+               percentile_cont(0.99) WITHIN GROUP (ORDER BY extract(epoch FROM c.finished_at - c.claimed_at) * 1000)
+                   FILTER (WHERE c.finished_at > now() - interval '1 hour')
+        FROM worker.claims c WHERE c.kind = v_kind.kind;
+    END LOOP;
+END $$;
+REVOKE EXECUTE ON FUNCTION worker.kind_status() FROM PUBLIC;
+
+-- What people did to jobs by hand.
+CREATE TABLE worker.audit_log (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at timestamptz NOT NULL DEFAULT now(),
+    operator text NOT NULL,
+    action text NOT NULL CHECK (action IN ('replay', 'discard')),
+    kind text NOT NULL,
+    job uuid NOT NULL,
+    error_code text,
+    note text
+);
+REVOKE ALL ON worker.audit_log FROM PUBLIC;
+
+-- Put the job of a dead letter back into its queue, to be taken up after a delay, with all its attempts
+-- before it. False when it is no dead letter any more, or its row is not in a state to be replayed.
+CREATE FUNCTION worker.replay_dead_letter(p_message_id uuid, p_delay_ms bigint, p_operator text, p_note text)
+RETURNS boolean
+LANGUAGE plpgsql SET search_path = worker, public AS $$
+DECLARE
+    v_claim worker.claims;
+    v_replay text;
+    v_done boolean;
+BEGIN
+    SELECT * INTO v_claim FROM worker.claims c
+    WHERE c.message_id = p_message_id AND c.outcome IN ('failed', 'poison') AND c.settled_at IS NULL
+    FOR UPDATE;
+    SELECT k.replay INTO v_replay FROM worker.kinds k WHERE k.kind = v_claim.kind;
+    IF v_claim.message_id IS NULL OR v_replay IS NULL THEN
+        RETURN false;
+    END IF;
+    PERFORM set_config('worker.ticket_delay_ms', p_delay_ms::text, true);
+    EXECUTE v_replay INTO v_done USING v_claim.job;
+    PERFORM set_config('worker.ticket_delay_ms', '', true);
+    IF NOT coalesce(v_done, false) THEN
+        RETURN false;
+    END IF;
+    PERFORM worker.fn_settle_dead_letter(v_claim, 'replay', p_operator, p_note);
+    RETURN true;
+END $$;
+
+-- Take a dead letter off the list; its job stays failed.
+CREATE FUNCTION worker.discard_dead_letter(p_message_id uuid, p_operator text, p_note text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    v_claim worker.claims;
+BEGIN
+    SELECT * INTO v_claim FROM worker.claims c
+    WHERE c.message_id = p_message_id AND c.outcome IN ('failed', 'poison') AND c.settled_at IS NULL
+    FOR UPDATE;
+    IF v_claim.message_id IS NULL THEN
+        RETURN false;
+    END IF;
+    PERFORM worker.fn_settle_dead_letter(v_claim, 'discard', p_operator, p_note);
+    RETURN true;
+END $$;
+
+CREATE FUNCTION worker.fn_settle_dead_letter(
+    p_claim worker.claims, p_action text, p_operator text, p_note text
+) RETURNS void
+LANGUAGE sql SET search_path = '' AS $$
+    UPDATE worker.claims c SET settled_at = now() WHERE c.message_id = p_claim.message_id;
+    INSERT INTO worker.audit_log (operator, action, kind, job, error_code, note)
+    VALUES (p_operator, p_action, p_claim.kind, p_claim.job, p_claim.error_code, p_note);
+$$;
+
+REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA worker FROM PUBLIC;

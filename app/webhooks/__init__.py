@@ -1,0 +1,1 @@
+"""Webhooks: one attempt at telling an endpoint of an event. `actors/webhooks.py` tells the story."""

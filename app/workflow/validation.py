@@ -1,0 +1,104 @@
+"""Check before the start that a graph can be run to its end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.workflow.coercion import FieldKinds
+from app.workflow.graph import Graph, Node
+from app.workflow.levels import nodes_on_cycles
+from app.workflow.problems import InvalidWorkflow, Problem
+from app.workflow.rows import LENS, Draft, read_draft
+
+
+@dataclass(frozen=True)
+class GraphLimits:
+    """How large a graph may be."""
+
+    nodes: int = 10_000
+    edges: int = 50_000
+
+
+def load_graph(
+    node_rows: Iterable[Mapping[str, Any]],
+    edge_rows: Iterable[Mapping[str, Any]],
+    *,
+    known_types: Collection[str],
+    kinds: FieldKinds | None = None,
+    limits: GraphLimits | None = None,
+) -> Graph:
+    """Read, check and index a graph; raises `InvalidWorkflow` with everything that is wrong with it."""
+    draft = read_draft(node_rows, edge_rows, kinds)
+    problems = find_problems(draft, known_types=known_types, limits=limits)
+    if problems:
+        raise InvalidWorkflow(problems)
+    return Graph.of(draft.nodes, draft.edges)
+
+
+def find_problems(
+    draft: Draft, *, known_types: Collection[str], limits: GraphLimits | None = None
+) -> list[Problem]:
+    """Everything that keeps a graph from being run; an empty graph has nothing wrong with it."""
+    return [
+        *draft.problems,
+        *_sizes(draft, limits or GraphLimits()),
+        *_duplicates(draft),
+        *_types(draft.nodes, known_types),
+        *_edges(draft),
+        *_cycles(draft),
+    ]
+
+
+def _sizes(draft: Draft, limits: GraphLimits) -> Iterator[Problem]:
+    for what, count, most in (
+        ("nodes", len(draft.nodes), limits.nodes),
+        ("edges", len(draft.edges), limits.edges),
+    ):
+        if count > most:
+            yield Problem(f"too_many_{what}", f"the graph has {count} {what}, at most {most} are allowed")
+
+
+def _duplicates(draft: Draft) -> Iterator[Problem]:
+    for node_id, count in Counter(node.id for node in draft.nodes).items():
+        if count > 1:
+            yield Problem("duplicate_node_id", f"{count} nodes have the id {node_id}", (node_id,))
+
+
+def _types(nodes: Iterable[Node], known_types: Collection[str]) -> Iterator[Problem]:
+    for node in nodes:
+        if node.type == LENS:
+            if node.lens_id is None:
+                yield Problem("missing_lens", f"{node.title} has no lens", (node.id,))
+        elif not node.type:
+            message = f"{node.title} has neither a type nor a lens"
+            yield Problem("unknown_node_type", message, (node.id,))
+        elif node.type not in known_types:
+            message = f"{node.title} has the unknown type '{node.type[:60]}'"
+            yield Problem("unknown_node_type", message, (node.id,))
+
+
+def _edges(draft: Draft) -> Iterator[Problem]:
+    known = {node.id for node in draft.nodes} | draft.unreadable
+    for edge in draft.edges:
+        if edge.source not in known:
+            yield Problem("orphan_source", f"edge {edge.id} comes from a node that doesn't exist")
+        if edge.target not in known:
+            yield Problem("orphan_target", f"edge {edge.id} leads to a node that doesn't exist")
+        if edge.source == edge.target:
+            yield Problem("self_edge", f"edge {edge.id} leads back to its own node", (edge.source,))
+
+
+def _cycles(draft: Draft) -> Iterator[Problem]:
+    titles = {node.id: node.title for node in draft.nodes}
+    parents: dict[str, list[str]] = {node_id: [] for node_id in titles}
+    for edge in draft.edges:
+        if edge.source in parents and edge.target in parents and edge.source != edge.target:
+            parents[edge.target].append(edge.source)
+    cyclic = nodes_on_cycles(parents)
+    if cyclic:
+        named = ", ".join(titles[node_id] for node_id in cyclic[:10])
+        more = f" and {len(cyclic) - 10} more" if len(cyclic) > 10 else ""
+        yield Problem("cycle_detected", f"nodes wait for each other in a cycle: {named}{more}", tuple(cyclic))

@@ -1,0 +1,1 @@
+"""One module per section of `bench.webhooks`: what it measures, and the goals it has."""

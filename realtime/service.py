@@ -1,0 +1,61 @@
+"""The process: a feed, a forwarder, and an end in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import structlog
+
+from app.database import Database
+from app.settings import Settings
+from realtime.forwarder import Forwarder, Rhythm
+from realtime.hints import Feed, Hints
+from realtime.outlet import Outlet
+from realtime.phoenix.tokens import ServiceKey, Signed, Tokens
+from realtime.postgres_feed import PostgresFeed
+from realtime.supabase_feed import SupabaseFeed
+
+log = structlog.get_logger(__name__)
+
+#: Life of the tokens that we sign ourselves.
+TOKEN_LIFETIME_SECONDS = 3600.0
+
+
+def choose_feed(settings: Settings) -> Feed:
+    """Realtime where a project and its key are configured and not ruled out, else the database."""
+    key = settings.supabase_service_role_key.get_secret_value()
+    is_configured = bool(settings.supabase_url and key)
+    if settings.realtime_source == "postgres" or not is_configured:
+        return PostgresFeed(settings.database_url.get_secret_value())
+    secret = settings.supabase_jwt_secret.get_secret_value()
+    tokens: Tokens = Signed(secret, TOKEN_LIFETIME_SECONDS) if secret else ServiceKey(key)
+    return SupabaseFeed(settings.supabase_url, key, tokens)
+
+
+async def serve(feed: Feed, outlet: Outlet, rhythm: Rhythm | None = None) -> None:
+    """Forward what the feed hints at until cancelled."""
+    await asyncio.to_thread(outlet.begin)
+    hints = Hints()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(feed.run(hints))
+        tasks.create_task(Forwarder(outlet, hints, rhythm or Rhythm()).run())
+
+
+async def serve_until_signalled(settings: Settings, database: Database) -> None:
+    """Serve until SIGTERM or SIGINT; nothing is lost then, because nothing but the watermark is kept."""
+    outlet = Outlet(
+        database,
+        votes_enabled=settings.vote_anomaly_enabled,
+        events_enabled=settings.workflow_dispatch_enabled,
+    )
+    feed = choose_feed(settings)
+    serving = asyncio.create_task(serve(feed, outlet))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, serving.cancel)
+    log.info("realtime is up", feed=type(feed).__name__)
+    try:
+        await serving
+    except asyncio.CancelledError:
+        log.info("realtime is down")

@@ -1,0 +1,117 @@
+"""Delayed messages: rows until they are due, done soon after, and the same after a restart."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import dramatiq
+from psycopg2.extensions import connection as Connection  # noqa: N812
+
+from app.broker import LeaseBroker
+from tests.integration.broker_rows import Journal, end_sessions, rows, wait_until_empty
+from tests.integration.conftest import running_worker
+from tests.sql import call
+from tests.waiting import eventually
+
+
+def test_a_delayed_message_waits_in_the_table_and_costs_nothing_else(
+    broker: LeaseBroker, connection: Connection
+) -> None:
+    note = dramatiq.actor(lambda: None, actor_name="note")
+    with running_worker(broker):
+        with connection, connection.cursor() as tx:
+            broker.enqueue_in(tx, *[note.message() for _ in range(100)], delay_ms=3_600_000)
+            sent_at = call(connection, "SELECT now()")
+        done = broker.enqueue(note.message())
+        eventually(
+            lambda: done.message_id not in {row["message_id"] for row in rows(connection)},
+            what="the end of a message that was sent later",
+        )
+        waiting = rows(connection)
+        locks = call(connection, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
+    assert len(waiting) == 100
+    assert {(row["state"], row["owner"], row["deliveries"]) for row in waiting} == {("queued", None, 0)}
+    assert {(row["mtime"] - sent_at).total_seconds() for row in waiting} == {3_600.0}
+    assert {row["queue_name"] for row in waiting} == {"default"}
+    assert locks == 0
+
+
+def test_due_times_survive_a_restart_exactly(broker: LeaseBroker, connection: Connection) -> None:
+    journal = Journal()
+    note = dramatiq.actor(journal.write, actor_name="note")
+    with running_worker(broker):
+        for number in range(20):
+            note.send_with_options(args=(number,), delay=1_200 + number * 7)
+        before = [(row["message_id"], row["mtime"]) for row in rows(connection)]
+    assert [(row["message_id"], row["mtime"]) for row in rows(connection)] == before
+    with running_worker(broker):
+        end_sessions(connection)
+        assert sorted(journal.wait_for(20)) == list(range(20))
+        wait_until_empty(connection)
+
+
+def test_delayed_messages_are_done_soon_after_they_are_due_and_never_before(
+    broker: LeaseBroker, connection: Connection
+) -> None:
+    journal = Journal()
+    note = dramatiq.actor(lambda number: journal.write((number, time.time())), actor_name="note")
+    with running_worker(broker):
+        for number in range(40):
+            note.send_with_options(args=(number,), delay=400 + (number * 37) % 900)
+        due = {row["message"]["args"][0]: row["mtime"].timestamp() for row in rows(connection)}
+        assert len(due) == 40
+        late_ms = [(at - due[number]) * 1000 for number, at in journal.wait_for(40)]
+    print(f"late by median {statistics.median(late_ms):.1f} ms, at most {max(late_ms):.1f} ms")
+    assert min(late_ms) >= 0
+    assert statistics.median(late_ms) < 100
+    assert max(late_ms) < 1_000
+
+
+def test_a_delay_of_a_millisecond_is_not_overlooked(broker: LeaseBroker, connection: Connection) -> None:
+    """Such a message can be due before the taker has looked up when it is."""
+    journal = Journal()
+    note = dramatiq.actor(journal.write, actor_name="note")
+    with running_worker(broker):
+        for number in range(60):
+            note.send_with_options(args=(number,), delay=1 + number % 4)
+            journal.wait_for(number + 1, within_seconds=2)
+        wait_until_empty(connection)
+
+
+def test_a_retry_is_done_when_its_delay_is_over(broker: LeaseBroker, connection: Connection) -> None:
+    journal = Journal()
+
+    @dramatiq.actor
+    def again() -> None:
+        journal.write(time.monotonic())
+        if len(journal.entries) == 1:
+            raise dramatiq.Retry(delay=300)
+
+    with running_worker(broker):
+        again.send()
+        first, second = journal.wait_for(2)
+        wait_until_empty(connection)
+    assert 0.3 <= second - first < 2
+
+
+def test_a_message_that_is_due_soon_passes_those_that_are_due_late(
+    broker: LeaseBroker, connection: Connection
+) -> None:
+    journal = Journal()
+    note = dramatiq.actor(journal.write, actor_name="note")
+    with running_worker(broker, threads=1):
+        with connection, connection.cursor() as tx:
+            broker.enqueue_in(tx, *[note.message("late") for _ in range(200)], delay_ms=3_600_000)
+        note.send_with_options(args=("soon",), delay=200)
+        note.send("now")
+        assert journal.wait_for(2, within_seconds=4) == ["now", "soon"]
+
+
+def test_a_due_time_that_is_moved_forward_by_a_newer_message_is_noticed(broker: LeaseBroker) -> None:
+    journal = Journal()
+    note = dramatiq.actor(journal.write, actor_name="note")
+    with running_worker(broker):
+        note.send_with_options(args=("second",), delay=900)
+        note.send_with_options(args=("first",), delay=200)
+        assert journal.wait_for(2, within_seconds=4) == ["first", "second"]

@@ -1,0 +1,302 @@
+"""Schedules that are due, the gates that stop them, and rules that act on what happened."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+from psycopg2.extensions import connection as Connection  # noqa: N812
+
+from app.database import Database
+from app.local.platform import Seeded
+from app.local.workflows import (
+    SeededWorkflow,
+    enqueue_workflow_run,
+    make_agent,
+    make_schedule,
+    make_team,
+    make_workflow,
+)
+from tests.databases import connect_as_worker
+from tests.integration.workflow_rows import BOTH_PLATFORMS, claim, node_statuses, rows, update
+from tests.sql import call, sqlstate_of
+
+OURS = "SELECT worker.dispatch_schedules_once()"
+PLATFORMS = "SELECT lenses.fn_dispatch_scheduled_workflows()"
+SPENT = 100
+
+
+@pytest.fixture
+def workflow(connection: Connection, seeded: Seeded) -> SeededWorkflow:
+    return make_workflow(connection)
+
+
+def schedule_row(connection: Connection, schedule: UUID) -> dict[str, Any]:
+    return rows(connection, "SELECT * FROM lenses.workflow_schedules WHERE id = %s", schedule)[0]
+
+
+def runs_of(connection: Connection, schedule: UUID) -> list[dict[str, Any]]:
+    return rows(connection, "SELECT * FROM lenses.workflow_runs WHERE schedule_id = %s", schedule)
+
+
+def next_minute(connection: Connection, schedule: UUID) -> None:
+    """Let the last dispatch have been a minute ago."""
+    rows(
+        connection,
+        "UPDATE lenses.workflow_runs SET scheduled_for = scheduled_for - interval '1 minute',"
+        " created_at = created_at - interval '1 minute' WHERE schedule_id = %s",
+        schedule,
+    )
+    rows(
+        connection,
+        "UPDATE lenses.workflow_schedules SET last_run_at = last_run_at - interval '1 minute' WHERE id = %s",
+        schedule,
+    )
+
+
+@pytest.mark.parametrize(
+    ("expression", "minute", "holds"),
+    [
+        ("* * * * *", "2026-03-01 09:00", True),
+        ("0 9 * * *", "2026-03-01 09:00", True),
+        ("0 9 * * *", "2026-03-01 09:01", False),
+        ("*/15 * * * *", "2026-03-01 09:45", True),
+        ("*/15 * * * *", "2026-03-01 09:50", False),
+        ("1,5-7 * * * *", "2026-03-01 09:06", True),
+        ("0 0 * * 7", "2026-03-01 00:00", True),
+        ("0 0 * * 0", "2026-03-01 00:00", True),
+        ("0 0 13 * 5", "2026-03-06 00:00", False),
+        ("99 * * * *", "2026-03-01 09:39", False),
+        ("* * * * MON", "2026-03-02 09:00", False),
+        ("@daily", "2026-03-01 00:00", False),
+        ("* * * * * *", "2026-03-01 00:00", False),
+    ],
+)
+def test_cron_expressions_hold_at_their_minutes(
+    connection: Connection, expression: str, minute: str, holds: bool
+) -> None:
+    at = datetime.fromisoformat(minute).replace(tzinfo=UTC)
+    rows(connection, "SET TIME ZONE 'UTC'")
+    assert call(connection, "SELECT lenses.fn_cron_matches_now(%s, %s)", expression, at) is holds
+
+
+@BOTH_PLATFORMS
+@pytest.mark.parametrize("drivers", [(OURS, OURS), (PLATFORMS, OURS), (OURS, PLATFORMS)])
+def test_two_dispatches_in_one_minute_make_one_run(
+    jobs_database: Database, connection: Connection, workflow: SeededWorkflow, drivers: tuple[str, str]
+) -> None:
+    schedule = make_schedule(connection, workflow.workflow_id, inputs_template={"name": "Ada"})
+    # A clock that moves on between the two would make them two minutes.
+    with connection:
+        assert [call(connection, driver) for driver in drivers] == [1, 0]
+    (run,) = runs_of(connection, schedule)
+    assert (run["status"], run["trigger_mode"], run["context_inputs"]) == (
+        "pending",
+        "schedule",
+        {"name": "Ada"},
+    )
+    assert set(node_statuses(connection, run["id"])) == set(workflow.nodes.values())
+    assert schedule_row(connection, schedule)["last_dispatch_status"] == "dispatched"
+    assert claim(jobs_database) is not None
+
+
+def test_while_another_session_dispatches_nothing_is_done(
+    connection: Connection, dsn: str, workflow: SeededWorkflow
+) -> None:
+    make_schedule(connection, workflow.workflow_id)
+    with closing(connect_as_worker(dsn)) as other, other:
+        call(other, "SELECT pg_advisory_xact_lock(hashtext('cron:dispatch-scheduled-workflows')) IS NULL")
+        assert call(connection, OURS) is None
+        other.rollback()
+        assert call(connection, OURS) == 1
+
+
+def test_a_frozen_queue_and_the_kill_switch_stop_all_schedules(
+    connection: Connection, seeded: Seeded, workflow: SeededWorkflow
+) -> None:
+    make_schedule(connection, workflow.workflow_id)
+    rows(connection, "UPDATE admin.execution_control SET queue_frozen = true")
+    assert call(connection, OURS) == 0
+    rows(connection, "UPDATE admin.execution_control SET queue_frozen = false")
+    rows(
+        connection,
+        "INSERT INTO admin.kill_switches (scope, operator_id, reason) VALUES ('system', %s, 'test')",
+        seeded.people["ada"],
+    )
+    assert call(connection, OURS) == 0
+
+
+def gated(connection: Connection, workflow: SeededWorkflow, gate: str, agent: UUID) -> UUID:
+    """A schedule with an agent that this gate stops."""
+    columns: dict[str, Any] = {"assignee_id": agent}
+    if gate == "skipped_calendar":
+        columns["calendar_id"] = call(
+            connection,
+            "INSERT INTO lenses.schedule_calendars (lenser_id, name, kind, dates, timezone)"
+            " SELECT lenser_id, 'never', 'only_dates', '{}', 'Europe/Istanbul' FROM lenses.workflows"
+            " RETURNING id",
+        )
+    if gate == "skipped_condition":
+        columns["pre_dispatch_condition"] = {"pointer": "/last_24h_stats/total", "op": "gt", "value": 5}
+    if gate == "condition_failed":
+        columns["retry_policy"] = {"maxRetries": "many"}
+    if gate == "dispatch_failed":
+        columns["approval_policy"] = {"requiresApproval": "perhaps"}
+    if gate == "budget_exceeded":
+        rows(
+            connection,
+            "INSERT INTO agents.policies (ai_lenser_id, spending_limit_credits) VALUES (%s, %s)",
+            agent,
+            SPENT,
+        )
+        rows(
+            connection,
+            "INSERT INTO agents.quota_snapshots (ai_lenser_id, credits_spent) VALUES (%s, %s)",
+            agent,
+            SPENT,
+        )
+    schedule = make_schedule(connection, workflow.workflow_id, **columns)
+    if gate == "skipped_overlap":
+        enqueue_workflow_run(
+            connection, workflow.workflow_id, schedule_id=schedule, status="pending_approval"
+        )
+    if gate == "skipped_max_attempts":
+        for _ in range(2):
+            enqueue_workflow_run(connection, workflow.workflow_id, schedule_id=schedule, status="failed")
+    return schedule
+
+
+@BOTH_PLATFORMS
+@pytest.mark.parametrize(
+    "gate",
+    [
+        "budget_exceeded",
+        "skipped_overlap",
+        "skipped_calendar",
+        "skipped_condition",
+        "condition_failed",
+        "skipped_max_attempts",
+        "dispatch_failed",
+    ],
+)
+def test_a_gate_stops_its_schedule_and_no_other(
+    connection: Connection, workflow: SeededWorkflow, gate: str
+) -> None:
+    agent = make_agent(connection, "Nia")
+    stopped = gated(connection, workflow, gate, agent)
+    open_ = make_schedule(connection, workflow.workflow_id)
+    assert call(connection, OURS) == 1
+    assert schedule_row(connection, open_)["last_dispatch_status"] == "dispatched"
+    noted = schedule_row(connection, stopped)
+    assert (noted["last_dispatch_status"], noted["last_run_at"]) == (gate, None)
+    assert noted["last_error_message"]
+    (logged,) = rows(connection, "SELECT * FROM agents.action_logs")
+    assert logged["metadata"]["status"] == gate
+
+
+def test_the_platform_as_it_is_dispatches_nothing_after_one_such_gate(
+    connection: Connection, workflow: SeededWorkflow, platform_profile: str
+) -> None:
+    gated(connection, workflow, "skipped_calendar", make_agent(connection, "Nia"))
+    make_schedule(connection, workflow.workflow_id)
+    if platform_profile == "faulty":
+        assert sqlstate_of(connection, PLATFORMS) == "23514"
+    else:
+        assert call(connection, PLATFORMS) == 1
+
+
+@BOTH_PLATFORMS
+def test_only_failures_in_a_row_count(connection: Connection, workflow: SeededWorkflow) -> None:
+    schedule = make_schedule(connection, workflow.workflow_id, retry_policy={"maxRetries": 1})
+    for minute, status in enumerate(["failed", "failed", "completed", "failed"]):
+        enqueue_workflow_run(
+            connection,
+            workflow.workflow_id,
+            schedule_id=schedule,
+            status=status,
+            created_at=f"2026-01-01 00:0{minute}",
+        )
+    assert call(connection, OURS) == 1
+    (run,) = [run for run in runs_of(connection, schedule) if run["status"] == "pending"]
+    update(connection, "lenses.workflow_runs", run["id"], status="failed")
+    next_minute(connection, schedule)
+    assert call(connection, OURS) == 0
+    assert schedule_row(connection, schedule)["last_dispatch_status"] == "skipped_max_attempts"
+
+
+@BOTH_PLATFORMS
+def test_what_waits_for_its_owner_does_not_pile_up(
+    jobs_database: Database, connection: Connection, workflow: SeededWorkflow
+) -> None:
+    schedule = make_schedule(connection, workflow.workflow_id, approval=True)
+    assert call(connection, OURS) == 1
+    next_minute(connection, schedule)
+    assert call(connection, OURS) == 0
+    (run,) = runs_of(connection, schedule)
+    assert run["status"] == "pending_approval"
+    assert claim(jobs_database) is None
+    update(connection, "lenses.workflow_runs", run["id"], status="queued")
+    assert claim(jobs_database) is not None
+
+
+@BOTH_PLATFORMS
+@pytest.mark.parametrize("driver", [OURS, PLATFORMS])
+@pytest.mark.parametrize("approval", [True, False])
+def test_a_schedule_with_an_assignee_is_executed_once_and_after_approval(
+    jobs_database: Database,
+    connection: Connection,
+    seeded: Seeded,
+    workflow: SeededWorkflow,
+    driver: str,
+    approval: bool,
+) -> None:
+    team = make_team(connection)
+    make_schedule(
+        connection,
+        workflow.workflow_id,
+        approval=approval,
+        assignee_type="team",
+        assignee_id=team.team_id,
+        inputs_template={"name": "Ada"},
+    )
+    assert call(connection, driver) == 1
+    assert claim(jobs_database) is None
+    if approval:
+        assert claim(jobs_database, "team_run") is None
+        team_run = call(connection, "SELECT id FROM agents.team_runs")
+        with connection:
+            call(connection, "SELECT set_config('request.jwt.claim.sub', %s, true)", str(seeded.users["ada"]))
+            call(connection, "SELECT public.fn_decide_approval(%s, 'approved')", team_run)
+    assert claim(jobs_database) is None
+    claimed = claim(jobs_database, "team_run")
+    assert claimed is not None
+    (run,) = rows(connection, "SELECT * FROM lenses.workflow_runs")
+    assert claimed.job["workflow_run_id"] == str(run["id"])
+    assert (run["status"], run["context_inputs"], run["ai_lenser_id"]) == (
+        "running",
+        {"name": "Ada"},
+        team.lead_id,
+    )
+    assert claim(jobs_database) is None
+
+
+def test_rotating_inputs_come_in_turn(connection: Connection, workflow: SeededWorkflow) -> None:
+    schedule = make_schedule(connection, workflow.workflow_id, inputs_rotation=[{"n": 1}, {"n": 2}])
+    seen = []
+    for _ in range(3):
+        assert call(connection, OURS) == 1
+        (run,) = [run for run in runs_of(connection, schedule) if run["status"] == "pending"]
+        seen.append(run["context_inputs"]["n"])
+        update(connection, "lenses.workflow_runs", run["id"], status="completed")
+        next_minute(connection, schedule)
+    assert seen == [1, 2, 1]
+
+
+def test_an_archived_workflow_is_not_started(connection: Connection, workflow: SeededWorkflow) -> None:
+    schedule = make_schedule(connection, workflow.workflow_id)
+    update(connection, "lenses.workflows", workflow.workflow_id, archived_at=datetime.now(UTC))
+    assert call(connection, OURS) == 0
+    assert schedule_row(connection, schedule)["last_dispatch_status"] == "dispatch_failed"
