@@ -21,7 +21,7 @@ QUEUED = "SELECT count(*) FROM execution.runs WHERE status = 'queued'"
 
 
 def run(*arguments: str) -> str:
-    return CliRunner().invoke(app, arguments, catch_exceptions=False).output
+    return CliRunner().invoke(app, arguments, catch_exceptions=False, env={"COLUMNS": "200"}).output
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from importlib.resources import files
 
 #: Rooms whose statements call the platform by unqualified name.
 _ROOMS = ("app.platform", "app", "actors", "schedules")
-_CALL = re.compile(r"\b(fn_[a-z_]+)\(")
+_CALL = re.compile(r"((?:\b[a-z]+\.)?\bfn_[a-z_]+)\(")
 
 
 @lru_cache(maxsize=1)
 def called_functions() -> frozenset[str]:
-    """The names of all functions called, such as fn_worker_complete_execution_run."""
+    """The names of all functions called, with their schema where the statement gives one."""
     return frozenset(
         name
         for room in _ROOMS

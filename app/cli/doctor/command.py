@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from app.cli.doctor import connection, content, schema, work
+from app.cli.doctor import connection, content, schema, votes, work
 from app.cli.doctor.finding import Check, Finding, Level, Patient
 from app.cli.enqueue import find_dsn
 from app.database import connect
@@ -40,6 +40,8 @@ THEN: tuple[Check, ...] = (
     work.check_shared_table,
     content.check_keys,
     content.check_templates,
+    votes.check_addresses,
+    votes.check_holds,
 )
 
 _MARKS = {Level.FINE: "[green]✓[/]", Level.WARNING: "[yellow]![/]", Level.BROKEN: "[red]✗[/]"}

@@ -55,9 +55,14 @@ def check_triggers(patient: Patient) -> Iterator[Finding]:
 def check_functions(patient: Patient) -> Iterator[Finding]:
     """The platform's functions that the worker calls exist with the arguments it passes."""
     missing = patient.rows(
-        "SELECT name FROM unnest(%s::text[]) AS name WHERE NOT EXISTS ("
-        " SELECT FROM pg_proc p WHERE p.proname = name AND p.pronamespace = ANY (%s::regnamespace[]))",
-        (sorted(called_functions()), ["worker", "public"]),
+        """
+        SELECT name FROM unnest(%s::text[]) AS name
+        WHERE NOT EXISTS (
+            SELECT FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+            WHERE n.nspname || '.' || p.proname = name
+               OR (p.proname = name AND n.nspname IN ('worker', 'public')))
+        """,
+        (sorted(called_functions()),),
     )
     for row in missing:
         yield Finding(
