@@ -27,6 +27,9 @@ CHECK_SECONDS = 0.2
 #: Kinds of work that are off by default and on here.
 _ALL_KINDS = {"PLATFORM_API_BATTLE_WORKER_ENABLED": "true"}
 
+#: A Supabase project that the user's settings name knows nothing of the embedded database's votes.
+_EMBEDDED = {"WORKER_REALTIME_SOURCE": "postgres"}
+
 _COLOURS = {"release": "blue", "worker": "green", "scheduler": "magenta", "realtime": "cyan"}
 
 
@@ -46,7 +49,7 @@ def _run(console: Console) -> None:
         environment = choose_environment(server.dsn)
         stack = Stack(
             STATE_FOLDER.absolute(),
-            {**_ALL_KINDS, **os.environ, **environment},
+            {**_ALL_KINDS, **os.environ, **environment, **_EMBEDDED},
             directory=Path.cwd(),
             echo=lambda name, line: console.print(_prefixed(name, line)),
         )

@@ -16,6 +16,8 @@ MAX_STARTS = 200
 MAX_SECONDS_TRIED = 12
 #: How crowded it is around a vote is told from so many gaps before and after it.
 NEIGHBOURHOOD_GAPS = 10
+#: Where some vote nearly always falls within the slack, following it proves nothing.
+HOPELESS_CHANCE = 0.85
 #: Paces faster than this are a burst's business.
 SHORTEST_GAP_SECONDS = 0.5
 
@@ -81,7 +83,10 @@ def _follow(times: Sequence[float], start: int, second: int, jitter: float) -> _
         follower = min(candidates, key=lambda place: abs(times[place] - due), default=None)
         if follower is None or follower <= members[-1]:
             break
-        unlikely -= math.log10(_chance_of_one(times, due, gap, slack))
+        chance = _chance_of_one(times, due, gap, slack)
+        if chance > HOPELESS_CHANCE and len(members) == 2:
+            break
+        unlikely -= math.log10(chance)
         members.append(follower)
         gap = (times[follower] - times[start]) / (len(members) - 1)
     return _Pace(tuple(members), gap, unlikely)

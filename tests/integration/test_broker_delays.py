@@ -6,6 +6,7 @@ import statistics
 import time
 
 import dramatiq
+import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from app.broker import LeaseBroker
@@ -115,3 +116,22 @@ def test_a_due_time_that_is_moved_forward_by_a_newer_message_is_noticed(broker: 
         note.send_with_options(args=("second",), delay=900)
         note.send_with_options(args=("first",), delay=200)
         assert journal.wait_for(2, within_seconds=4) == ["first", "second"]
+
+
+def test_a_host_whose_clock_is_five_minutes_off_is_on_time(
+    broker: LeaseBroker, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal()
+    note = dramatiq.actor(journal.write, actor_name="note")
+    right = time.time
+    for off_by_seconds in (300, -300):
+        monkeypatch.setattr(time, "time", lambda off=off_by_seconds: right() + off)
+        sent = note.send_with_options(args=(off_by_seconds,), delay=300)
+        due_ms = call(
+            connection,
+            "SELECT extract(epoch FROM mtime - now()) * 1000 FROM dramatiq.queue WHERE message_id = %s",
+            sent.message_id,
+        )
+        assert 0 < due_ms <= 300
+    with running_worker(broker):
+        assert sorted(journal.wait_for(2)) == [-300, 300]

@@ -180,6 +180,7 @@ def test_messages_become_inspections_in_a_worker(
         eventually(lambda: call(connection, "SELECT votes_seen FROM worker.vote_inspections") == 20)
 
 
+@pytest.mark.parametrize("platform_profile", ["repaired"])
 def test_platform_reasons_alone_flag_nobody(connection: Connection, battle: UUID, inspect: Inspect) -> None:
     ballots = [replace(ballot, known=False, account_age_seconds=50_000.0) for ballot in honest(30)]
     cast(connection, battle, ballots)

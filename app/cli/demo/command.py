@@ -13,14 +13,20 @@ from app.cli.demo.battle_sweeps import Finalizing, Promotion
 from app.cli.demo.battles import Battles
 from app.cli.demo.display import open_display, print_summary
 from app.cli.demo.lens_runs import LensRuns
+from app.cli.demo.media import Media
 from app.cli.demo.runner import LOG_FOLDER, run_demo
-from app.cli.demo.scenario import Scenario
+from app.cli.demo.scenario import Scenario, Summary
 from app.cli.demo.votes import VoteInspections
 from app.cli.demo.webhooks import Webhooks
 from app.cli.signals import stops_in_order
+from app.local.storage_server import StorageServer
 
 #: The whole demo is broken off after this long.
 TIMEOUT_SECONDS = 120
+
+#: Commands that are shown on the demo's own database in the end, and the worst exit code that is well: the
+#: doctor warns of the jobs that the demo had fail.
+LAST_COMMANDS = {"doctor": 1, "status": 0}
 
 
 def demo(
@@ -30,22 +36,37 @@ def demo(
 ) -> None:
     """Run every kind of work on an embedded stack to its end; exit code 0 if all ended as expected."""
     console = Console(highlight=False)
-    scenarios: list[Scenario] = [
-        LensRuns(),
-        Battles(),
-        Promotion(),
-        Finalizing(),
-        Webhooks(),
-        VoteInspections(),
-    ]
-    with stops_in_order(), open_display(console, quiet=as_json) as display:
-        summary = run_demo(scenarios, display, timeout_seconds=TIMEOUT_SECONDS)
+    with stops_in_order(), StorageServer() as storage, open_display(console, quiet=as_json) as display:
+        summary = run_demo(
+            _scenarios(storage),
+            display,
+            timeout_seconds=TIMEOUT_SECONDS,
+            environment=storage.environment(),
+            commands={} if as_json else LAST_COMMANDS,
+        )
     if as_json:
         print(json.dumps(summary.as_json()))
     else:
         print_summary(console, summary)
     if not summary.ok:
-        for line in [*summary.surprises, summary.trouble or ""] if as_json else []:
-            print(line, file=sys.stderr)
-        print(f"The logs are in {LOG_FOLDER}.", file=sys.stderr)
+        _complain(summary, all_of_it=as_json)
         sys.exit(1)
+
+
+def _scenarios(storage: StorageServer) -> list[Scenario]:
+    return [
+        LensRuns(),
+        Battles(),
+        Media(storage),
+        Promotion(),
+        Finalizing(),
+        Webhooks(),
+        VoteInspections(),
+    ]
+
+
+def _complain(summary: Summary, *, all_of_it: bool) -> None:
+    for line in [*summary.surprises, summary.trouble] if all_of_it else []:
+        if line:
+            print(line, file=sys.stderr)
+    print(f"The logs are in {LOG_FOLDER}.", file=sys.stderr)

@@ -18,6 +18,9 @@ from app.cli.demo.scenario import Summary, Tally, percentile
 class Display(Protocol):
     """Where the demo reports to while it runs."""
 
+    #: Columns of the terminal; None where there is none.
+    width: int | None
+
     def say(self, text: str) -> None:
         """Report a step."""
 
@@ -28,6 +31,8 @@ class Display(Protocol):
 class Quiet:
     """Reports nothing: the summary is all that a program wants."""
 
+    width: int | None = None
+
     def say(self, text: str) -> None:
         """Drop it."""
 
@@ -37,6 +42,8 @@ class Quiet:
 
 class Plain:
     """Reports a line whenever the number of ended jobs changes."""
+
+    width: int | None = None
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -59,6 +66,7 @@ class Lively:
 
     def __init__(self, live: Live) -> None:
         self._live = live
+        self.width: int | None = live.console.width
 
     def say(self, text: str) -> None:
         """Print the step above the table."""
@@ -84,8 +92,11 @@ def open_display(console: Console, *, quiet: bool) -> Iterator[Display]:
 
 
 def print_summary(console: Console, summary: Summary) -> None:
-    """Print the table of all cases, what surprised, and the verdict."""
+    """Print the table of all cases, what other commands say of them, what surprised, and the verdict."""
     console.print(summary_table(summary))
+    for name, report in summary.reports.items():
+        console.print(f"\n[bold]$ lf-worker {name}[/]")
+        console.print(Text.from_ansi(report), soft_wrap=True)
     for surprise in summary.surprises:
         console.print(f"✗ {surprise}", style="red", markup=False)
     if summary.trouble:
@@ -97,13 +108,14 @@ def print_summary(console: Console, summary: Summary) -> None:
 def summary_table(summary: Summary) -> RenderableType:
     """A row per case, in sections by kind of work; p50 and max are of the pickup times."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in ("kind", "case"):
-        table.add_column(heading, no_wrap=True)
+    table.add_column("kind", no_wrap=True)
+    table.add_column("case")
     for heading in ("queued", "running", "done", "failed", "p50 ms", "max ms"):
         table.add_column(heading, no_wrap=True, justify="right")
     for kind, rows in summary.tallies.items():
-        for row in rows:
-            table.add_row(kind, Text(row.label), *_cells(row), style="red" if row.surprises else None)
+        for number, row in enumerate(rows):
+            style = "red" if row.surprises else None
+            table.add_row(kind if number == 0 else "", Text(row.label), *_cells(row), style=style)
         table.add_section()
     return table
 

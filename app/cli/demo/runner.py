@@ -7,7 +7,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -17,6 +17,8 @@ from psycopg2.extensions import connection
 
 from app.cli.demo.battles import BATTLE_ENVIRONMENT
 from app.cli.demo.display import Display
+from app.cli.demo.last_commands import run_command
+from app.cli.demo.media import MEDIA_ENVIRONMENT
 from app.cli.demo.scenario import Scenario, Summary
 from app.cli.demo.webhooks import ENVIRONMENT as WEBHOOK_ENVIRONMENT
 from app.errors import WorkerError
@@ -37,16 +39,32 @@ class DemoTimeoutError(WorkerError):
     """The demo took longer than it may."""
 
 
-def run_demo(scenarios: Sequence[Scenario], display: Display, *, timeout_seconds: int) -> Summary:
+def run_demo(
+    scenarios: Sequence[Scenario],
+    display: Display,
+    *,
+    timeout_seconds: int,
+    environment: Mapping[str, str] | None = None,
+    commands: Mapping[str, int] | None = None,
+) -> Summary:
     """Run the scenarios on real processes and an embedded database, and leave nothing behind.
 
+    `environment` is what the processes get besides `demo_environment`. `commands` of lf-worker are run in the
+    end, while the processes still run; each is named with the worst exit code that is well.
     What goes wrong stands in the summary; the logs of such a demo are kept in `LOG_FOLDER`.
     """
     summary = Summary()
     folder = Path(tempfile.mkdtemp(prefix="lf-worker-demo-", dir=default_test_directory()))
     try:
-        with _time_limit(timeout_seconds):
-            _run(folder, scenarios, display, summary)
+        with (
+            _time_limit(timeout_seconds),
+            _running_stack(folder, display, environment or {}) as (session, stack, providers),
+        ):
+            for scenario in scenarios:
+                scenario.queue(session, providers)
+            _watch(session, stack, scenarios, display, summary)
+            for name, worst_code in (commands or {}).items():
+                summary.reports[name] = run_command(name, worst_code, stack, display.width)
     except WorkerError as error:
         summary.trouble = str(error)
     finally:
@@ -56,13 +74,17 @@ def run_demo(scenarios: Sequence[Scenario], display: Display, *, timeout_seconds
     return summary
 
 
-def _run(folder: Path, scenarios: Sequence[Scenario], display: Display, summary: Summary) -> None:
+@contextmanager
+def _running_stack(
+    folder: Path, display: Display, extra: Mapping[str, str]
+) -> Iterator[tuple[connection, Stack, ProviderServer]]:
+    """A seeded platform with all processes at work on it, and a session for looking on."""
     with EmbeddedPostgres(folder / "data", durable=False) as server, ProviderServer() as providers:
         display.say("PostgreSQL is up.")
         applied = migrate(server.dsn, platform=True)
         seed(server.dsn)
         display.say(f"{len(applied)} migrations are applied, the platform is seeded.")
-        environment = demo_environment(server.dsn, providers)
+        environment = {**demo_environment(server.dsn, providers), **extra}
         # In a folder without an .env file: the demo must not depend on what a developer put there.
         with (
             Stack(folder, environment, directory=folder) as stack,
@@ -71,9 +93,7 @@ def _run(folder: Path, scenarios: Sequence[Scenario], display: Display, summary:
             session.autocommit = True
             _await_workers(session, stack)
             display.say(f"Running: {', '.join(stack.processes)}.")
-            for scenario in scenarios:
-                scenario.queue(session, providers)
-            _watch(session, stack, scenarios, display, summary)
+            yield session, stack, providers
 
 
 def demo_environment(dsn: str, providers: ProviderServer) -> dict[str, str]:
@@ -86,6 +106,9 @@ def demo_environment(dsn: str, providers: ProviderServer) -> dict[str, str]:
         **providers.environment(),
         **WEBHOOK_ENVIRONMENT,
         **BATTLE_ENVIRONMENT,
+        **MEDIA_ENVIRONMENT,
+        # Storage is stood in for, Supabase Realtime is not.
+        "WORKER_REALTIME_SOURCE": "postgres",
         "DATABASE_URL": dsn,
     }
 

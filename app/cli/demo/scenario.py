@@ -54,10 +54,14 @@ class Scenario(Protocol):
 
 @dataclass
 class Summary:
-    """What the demo came to: the newest tallies by kind, and whether it was cut short."""
+    """What the demo came to: the newest tallies by kind, and whether it was cut short.
+
+    `reports` is what further commands printed of it, by their names.
+    """
 
     tallies: dict[str, Sequence[Tally]] = field(default_factory=dict)
     trouble: str | None = None
+    reports: dict[str, str] = field(default_factory=dict)
 
     @property
     def has_ended(self) -> bool:

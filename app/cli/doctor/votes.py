@@ -31,7 +31,7 @@ def check_holds(patient: Patient) -> Iterator[Finding]:
             Level.WARNING,
             f"battle {row['battle_id']} is held: {row['reason']}",
             "its result waits until somebody has looked at its votes",
-            f"SELECT worker.release_finalize_hold('{row['battle_id']}', 'your name'), or resolve its anomalies",
+            f"resolve its anomalies, or SELECT worker.release_finalize_hold('{row['battle_id']}', 'name')",
         )
     if not held:
         yield Finding("votes", Level.FINE, "no battle is held")

@@ -1,0 +1,12 @@
+"""The executor of workflows: it drives the pure engine of `app.workflow` with threads, a database and models.
+
+`execute` takes a run that is held to its end. One thread runs its loop and is the only one that writes; each
+try of a node has a thread of its own, and one more says that the run is alive.
+"""
+
+from app.engine.execution import execute
+from app.engine.runners import KNOWN_TYPES
+from app.engine.shutdown import ShutdownNotices
+from app.engine.summary import Ending
+
+__all__ = ["KNOWN_TYPES", "Ending", "ShutdownNotices", "execute"]

@@ -1,0 +1,70 @@
+"""Execute a run that is held: get its graph and what is done of it, and go on to its end."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import structlog
+
+from app.database import Database
+from app.engine.crew import Crew, ShutdownBegun
+from app.engine.lenses import Lenses
+from app.engine.loop import RunLoop
+from app.engine.pulse import pulse
+from app.engine.runners import KNOWN_TYPES
+from app.engine.shutdown import told_of_shutdown
+from app.engine.summary import Ending
+from app.engine.tries import Trier
+from app.engine.writing import RunLost
+from app.errors import StaleClaim
+from app.platform.workflows import RunHold, Verdict, WorkflowRun, fetch_graph, fetch_nodes
+from app.settings import settings
+from app.workflow import (
+    Graph,
+    Progress,
+    Resumption,
+    clean_root_inputs,
+    load_graph,
+    results_that_stand,
+)
+
+log = structlog.get_logger(__name__)
+
+
+def execute(database: Database, run: WorkflowRun, hold: RunHold) -> Ending | None:
+    """Bring a run to its end, from wherever an earlier attempt left it; None if somebody else ended it.
+
+    The nodes' rows are written; the run's own row is the caller's, in the transaction that ends the claim.
+    Raises `InvalidWorkflow` before anything is started, `PutBack` when the process is about to end, and
+    `StaleClaim` when a newer attempt has the run.
+    """
+    crew = Crew()
+    try:
+        with ExitStack() as around:
+            around.enter_context(pulse(database, hold, settings().workflow_heartbeat_ms / 1000, crew.tell))
+            around.enter_context(told_of_shutdown(lambda: crew.tell(ShutdownBegun())))
+            graph = _load(database, hold)
+            stored = fetch_nodes(database, run.run_id)
+            progress = Progress(
+                graph, results_that_stand((row.model_dump() for row in stored), Resumption.RECOVERY)
+            )
+            trier = Trier(Lenses(database, run), clean_root_inputs(run.context_inputs))
+            return RunLoop(database, hold, progress, trier, crew).run_to_end(
+                run, {str(row.node_id): row for row in stored}
+            )
+    except RunLost as lost:
+        return _let_go(database, hold, lost.verdict)
+
+
+def _load(database: Database, hold: RunHold) -> Graph:
+    rows = fetch_graph(database, hold.run_id)
+    if rows is None:
+        raise RunLost(Verdict.ENDED)
+    return load_graph(rows.nodes, rows.edges, known_types=KNOWN_TYPES)
+
+
+def _let_go(database: Database, hold: RunHold, verdict: Verdict) -> None:
+    """Leave a run to whoever ended or took it."""
+    if verdict is Verdict.STALE or not hold.close_ended(database):
+        raise StaleClaim
+    log.info("somebody else ended the run", verdict=verdict.value)

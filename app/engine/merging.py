@@ -1,0 +1,92 @@
+"""The three ways in which a merge node makes one output of its parents'."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from app.workflow import NodeFailure, Output, Work, data_of
+
+JsonObject = dict[str, JsonValue]
+
+#: Most items that a merge gives.
+MOST_ITEMS = 1000
+_BLANK_LINE = "\n\n"
+
+
+class Merge(BaseModel):
+    """The settings of a merge node."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    mode: Literal["append", "combine", "key_join"] = "append"
+    join_key: str = Field(default="", validation_alias=AliasChoices("joinKey", "join_key"))
+    max_items: int = Field(
+        default=MOST_ITEMS, ge=1, le=MOST_ITEMS, validation_alias=AliasChoices("maxItems", "max_items")
+    )
+
+
+def merge_branches(work: Work) -> Output:
+    """Merge what the completed parents gave, in the order of their edges; raises `NodeFailure`."""
+    try:
+        merge = Merge.model_validate(work.settings)
+    except ValidationError as error:
+        keys = sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]})
+        raise NodeFailure(f"invalid_config: {', '.join(keys)}") from None
+    branches = [_value(given) for _, given in work.parents]
+    text = _BLANK_LINE.join(str(given["output"]) for _, given in work.parents if given.get("output"))
+    if merge.mode == "append":
+        data = _append(branches, merge.max_items)
+    elif merge.mode == "combine":
+        data = _combine(branches)
+    else:
+        data = _key_join(branches, merge)
+    return Output(text=text, artifact_kind="json", data=data)
+
+
+def _value(given: JsonObject) -> JsonValue:
+    data = data_of(given)
+    return given.get("output") if data is None else data
+
+
+def _append(branches: list[JsonValue], most: int) -> JsonObject:
+    items = [item for branch in branches for item in _items(branch)]
+    return {
+        "items": items[:most],
+        "branchCount": len(branches),
+        "totalCount": len(items),
+        "truncated": len(items) > most,
+    }
+
+
+def _combine(branches: list[JsonValue]) -> JsonObject:
+    merged: JsonObject = {}
+    for branch in branches:
+        if isinstance(branch, dict):
+            merged |= branch
+    return {"merged": merged}
+
+
+def _key_join(branches: list[JsonValue], merge: Merge) -> JsonObject:
+    """Each object of the first parent, completed by those of the others that have the same key."""
+    if not merge.join_key:
+        raise NodeFailure("invalid_config: joinKey")
+    left = _objects(branches[0]) if branches else []
+    right = [item for branch in branches[1:] for item in _objects(branch)]
+    by_key: dict[str, JsonObject] = {}
+    for item in right:
+        found = by_key.setdefault(str(item.get(merge.join_key)), {})
+        found |= item
+    items: list[JsonValue] = [{**by_key.get(str(item.get(merge.join_key)), {}), **item} for item in left]
+    return {"items": items[: merge.max_items], "leftCount": len(left), "rightCount": len(right)}
+
+
+def _items(branch: JsonValue) -> list[JsonValue]:
+    if isinstance(branch, dict) and isinstance(branch.get("items"), list):
+        branch = branch["items"]
+    return branch if isinstance(branch, list) else [branch]
+
+
+def _objects(branch: JsonValue) -> list[JsonObject]:
+    return [item for item in _items(branch) if isinstance(item, dict)]

@@ -1,0 +1,116 @@
+"""What one step of a run changes: rows of nodes and events that tell of them, written in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from uuid import UUID
+
+from app.engine.tries import Tried
+from app.platform.run_events import RunEvent, RunEventType
+from app.platform.workflows import NodeWrite
+from app.workflow import Cause, Node, NodeId, NodeResult, NodeStatus
+from app.workflow.values import JsonObject
+
+_ENDS = {
+    NodeStatus.COMPLETED: RunEventType.NODE_COMPLETED,
+    NodeStatus.FAILED: RunEventType.NODE_FAILED,
+    NodeStatus.CANCELLED: RunEventType.NODE_CANCELLED,
+    NodeStatus.SKIPPED: RunEventType.NODE_SKIPPED,
+    NodeStatus.TIMED_OUT: RunEventType.NODE_TIMED_OUT,
+    NodeStatus.BLOCKED: RunEventType.NODE_BLOCKED,
+    NodeStatus.INVALIDATED: RunEventType.NODE_INVALIDATED,
+}
+
+
+class Page:
+    """Collects the changes of one step; the order of its events is the order in which things happened."""
+
+    def __init__(self, nodes: Mapping[NodeId, Node]) -> None:
+        self._nodes = nodes
+        self.writes: list[NodeWrite] = []
+        self.events: list[RunEvent] = []
+
+    def __bool__(self) -> bool:
+        return bool(self.writes or self.events)
+
+    def wait_in_line(self, node_ids: Iterable[NodeId], status: NodeStatus, reason: str) -> None:
+        """Nodes wait to be started, which is no event."""
+        self.writes += [
+            NodeWrite(node_id=UUID(node_id), status=status, waiting_reason=reason) for node_id in node_ids
+        ]
+
+    def start(self, node_id: NodeId, number: int) -> None:
+        """A try of a node begins, the first or another one."""
+        self.writes.append(NodeWrite(node_id=UUID(node_id), status=NodeStatus.RUNNING))
+        kind = RunEventType.NODE_STARTED if number == 1 else RunEventType.NODE_RETRIED
+        self._tell(kind, node_id, NodeStatus.RUNNING, attempt=number)
+
+    def wait_for_retry(self, tried: Tried, delay_ms: int) -> None:
+        """A try failed, and there will be another."""
+        assert tried.failure is not None, "only a failed try is followed by another"
+        reason = "rate_limit" if tried.failure.cause is Cause.RATE_LIMIT else "retry_backoff"
+        self.writes.append(
+            NodeWrite(
+                node_id=UUID(tried.node_id),
+                status=NodeStatus.RETRYING,
+                error_message=tried.failure.error,
+                waiting_reason=reason,
+                retry_count=tried.number,
+            )
+        )
+        self._tell(
+            RunEventType.NODE_WAITING,
+            tried.node_id,
+            NodeStatus.RETRYING,
+            reason=reason,
+            attempt=tried.number,
+            delayMs=delay_ms,
+            error=tried.failure.error,
+        )
+
+    def end(self, tried: Tried) -> None:
+        """A node's work is done, well or badly."""
+        result, answer = tried.result, tried.answer
+        self.writes.append(
+            NodeWrite(
+                node_id=UUID(tried.node_id),
+                status=result.status,
+                output_data=result.output_data,
+                error_message=result.error,
+                resolved_input_snapshot=tried.labels,
+                provider_route={"providerId": answer.provider, "modelKey": answer.model} if answer else None,
+                retry_count=tried.number - 1,
+                input_tokens=answer.tokens_in if answer else 0,
+                output_tokens=answer.tokens_out if answer else 0,
+                duration_ms=tried.duration_ms,
+            )
+        )
+        details: JsonObject = {"attempt": tried.number, "durationMs": tried.duration_ms}
+        if result.error:
+            details["error"] = result.error
+        if result.output_data is not None:
+            details["output"] = result.output_data
+        self._tell(_ENDS[result.status], tried.node_id, result.status, **details)
+
+    def settle(self, settled: Mapping[NodeId, NodeResult]) -> None:
+        """Nodes end without having done any work, or in the middle of it with their run."""
+        for node_id, result in settled.items():
+            self.writes.append(
+                NodeWrite(node_id=UUID(node_id), status=result.status, error_message=result.error)
+            )
+            reason = result.skipped_because or result.error
+            self._tell(_ENDS[result.status], node_id, result.status, **({"reason": reason} if reason else {}))
+
+    def tell_of_run(self, kind: RunEventType, **details: int | str) -> None:
+        """Something happened to the run as a whole."""
+        self.events.append(RunEvent(type=kind, payload=dict(details)))
+
+    def _tell(self, kind: RunEventType, node_id: NodeId, status: NodeStatus, **details: object) -> None:
+        payload = {
+            "nodeId": node_id,
+            "nodeType": self._nodes[node_id].type,
+            "status": status.value,
+            "lifecycle": status.value,
+            **details,
+        }
+        self.events.append(RunEvent.model_validate({"type": kind, "payload": payload}))

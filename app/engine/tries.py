@@ -1,0 +1,90 @@
+"""One try of one node, on a thread of its own."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import structlog
+
+from app import alerts, providers
+from app.database import CONNECTION_ERRORS
+from app.engine.lenses import Lenses, to_output
+from app.engine.runners import RUNNERS
+from app.errors import DatabaseError, GiveUp, RetryLater
+from app.workflow import (
+    LENS,
+    NodeFailure,
+    NodeId,
+    NodeResult,
+    NodeStatus,
+    Start,
+    Work,
+    check_output,
+    prepare,
+    stored_output,
+)
+from app.workflow.values import JsonObject
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What came of a try; `failure` is None if the node is completed, and `number` counts from 1."""
+
+    node_id: NodeId
+    number: int
+    duration_ms: int
+    result: NodeResult
+    failure: NodeFailure | None = None
+    labels: JsonObject | None = None
+    answer: providers.Answer | None = None
+
+
+class Trier:
+    """Tries the nodes of one run; safe to use from many threads."""
+
+    def __init__(self, lenses: Lenses, inputs: JsonObject) -> None:
+        self._lenses = lenses
+        self._inputs = inputs
+
+    def attempt(self, start: Start, number: int) -> Tried:
+        """Do a node's work once. Raises only what speaks of the database, not of the node."""
+        began = time.monotonic()
+        labels: JsonObject | None = None
+        answer: providers.Answer | None = None
+        failure: NodeFailure | None = None
+        try:
+            work = prepare(start, self._inputs)
+            labels = dict(work.labels)
+            if work.node.type == LENS:
+                answer = self._lenses.ask(work)
+                result = self._completed_by(answer, work)
+            else:
+                result = NodeResult(NodeStatus.COMPLETED, stored_output(RUNNERS[work.node.type](work)))
+        except NodeFailure as error:
+            failure = error
+        except (GiveUp, RetryLater) as error:
+            failure = NodeFailure.from_job_error(error)
+        except (*CONNECTION_ERRORS, DatabaseError):
+            raise
+        except Exception as error:
+            log.exception("node ended in an unexpected error", nodeId=start.node.id)
+            alerts.unexpected(error)
+            failure = NodeFailure(f"worker.internal_error: unexpected {type(error).__name__}")
+        return Tried(
+            node_id=start.node.id,
+            number=number,
+            duration_ms=round((time.monotonic() - began) * 1000),
+            result=failure.result if failure else result,
+            failure=failure,
+            labels=labels,
+            answer=answer,
+        )
+
+    def _completed_by(self, answer: providers.Answer, work: Work) -> NodeResult:
+        contract = self._lenses.contract_of(work.node)
+        stored = stored_output(to_output(answer, contract))
+        check_output(contract, stored, needs_output=True)
+        return NodeResult(NodeStatus.COMPLETED, stored)

@@ -1,0 +1,47 @@
+"""Write a page to the database, through short outages, and learn whether the run is still ours."""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+
+from app.database import CONNECTION_ERRORS, Database
+from app.engine.page import Page
+from app.errors import WorkerError
+from app.platform.workflows import RunHold, Verdict
+
+log = structlog.get_logger(__name__)
+
+#: A page is worth some tries: what is lost with it may have been paid for.
+TRIES = 4
+PAUSE_SECONDS = 0.5
+
+
+class RunLost(WorkerError):  # noqa: N818 - an outcome, read aloud in except clauses
+    """The run is not this attempt's any more; `verdict` says why."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict.value)
+        self.verdict = verdict
+
+
+def write(database: Database, hold: RunHold, page: Page) -> None:
+    """Save a page in one transaction; raises `RunLost` if the run isn't ours, and then nothing is written.
+
+    A connection that breaks just as the transaction ends may leave an event twice in the log, never a
+    node's result.
+    """
+    if not page:
+        return
+    for tries_left in reversed(range(TRIES)):
+        try:
+            verdict = hold.save(database, page.writes, page.events)
+            break
+        except CONNECTION_ERRORS as error:
+            if not tries_left:
+                raise
+            log.warning("progress of a run could not be written", error=str(error).strip())
+            time.sleep(PAUSE_SECONDS)
+    if verdict is not Verdict.OURS:
+        raise RunLost(verdict)

@@ -1,0 +1,57 @@
+"""What a lens node of a workflow needs from the platform: its lens, its model's provider, its agent's memory."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from pydantic import BaseModel, JsonValue
+
+from app.database import Database
+from app.platform.lens_runs import LensVersion
+
+#: Most memories of an agent that go before a prompt.
+MOST_MEMORIES = 20
+
+
+class LensContent(BaseModel):
+    """The version of a lens that a node uses; one that isn't pinned by its node has no contracts."""
+
+    version: LensVersion
+    input_contract: JsonValue = None
+    output_contract: JsonValue = None
+
+
+def fetch_lens(database: Database, lens_id: str, version_id: str | None) -> LensContent | None:
+    """The pinned version of a lens, else its newest published one, else its newest; None if there is none."""
+    rows = database.call(
+        """
+        SELECT worker.fn_lens_version(v.id) AS version,
+               CASE WHEN %(version)s::uuid IS NOT NULL THEN v.input_contract END AS input_contract,
+               CASE WHEN %(version)s::uuid IS NOT NULL THEN v.output_contract END AS output_contract
+        FROM lenses.versions v
+        WHERE v.lens_id = %(lens)s::uuid AND (%(version)s::uuid IS NULL OR v.id = %(version)s::uuid)
+        ORDER BY v.status = 'published' DESC,
+                 CASE WHEN v.status = 'published' THEN v.published_at END DESC NULLS LAST,
+                 v.version_number DESC
+        LIMIT 1
+        """,
+        {"lens": lens_id, "version": version_id},
+    )
+    return LensContent.model_validate(rows[0]) if rows else None
+
+
+def fetch_provider(database: Database, model_key: str) -> str | None:
+    """The provider that the database names for a model, or None if it doesn't know the model."""
+    rows = database.call(
+        "SELECT p.key FROM ai.models m JOIN ai.providers p ON p.id = m.provider_id WHERE m.key = %s",
+        (model_key,),
+    )
+    return str(rows[0]["key"]) if rows else None
+
+
+def fetch_memory(database: Database, ai_lenser_id: UUID) -> str:
+    """What goes before every prompt of an agent; blank if it remembers nothing."""
+    rows = database.call(
+        "SELECT fn_build_lenser_prompt_context(%s, %s) AS text", (ai_lenser_id, MOST_MEMORIES)
+    )
+    return rows[0]["text"] or ""
