@@ -25,7 +25,7 @@ class QueuePolicy:
 
     #: At most this many messages of the queue at once; None means as many as there are threads.
     max_in_flight: int | None = None
-    #: Threads that other queues can count on, however much waits here.
+    #: Threads that queues without this can count on, however much waits in all those with it.
     leave_free: int = 0
     #: A waiting message counts as this much younger than it is, so queues with a smaller handicap go first.
     handicap_ms: int = 0
@@ -76,18 +76,25 @@ class Deliveries:
         """How many more messages fit in all, and at most of each queue; full queues are left out.
 
         Each thread has room for one. Queues of short jobs that may have every thread may have as many again
-        waiting for one, so that no thread waits for the next round trip.
+        waiting for one, so that no thread waits for the next round trip. Queues that leave threads free do
+        so together, and are served first where both have room: the rest is for the next look.
         """
         with self._guard:
-            held = len(self._held)
-            rooms = {}
-            for name in self._inboxes:
-                cap = self._policy_cap(name)
-                is_short = self._job_seconds.get(name, 1.0) < SHORT_JOB_SECONDS
-                spare = self.threads if is_short and cap == self.threads else 0
-                rooms[name] = min(self.threads - held, cap - self._in_flight[name]) + spare
+            rooms = {name: self._room_of(name) for name in self._inboxes}
+            free = self.threads - len(self._held)
         rooms = {name: room for name, room in rooms.items() if room > 0}
-        return max([0, self.threads - held, *rooms.values()]), rooms
+        modest = [room for name, room in rooms.items() if self.policy(name).leave_free]
+        return (max(modest) if modest else max([0, free, *rooms.values()])), rooms
+
+    def _room_of(self, queue_name: str) -> int:
+        policy, cap = self.policy(queue_name), self._policy_cap(queue_name)
+        is_short = self._job_seconds.get(queue_name, 1.0) < SHORT_JOB_SECONDS
+        spare = self.threads if is_short and cap == self.threads else 0
+        room = min(self.threads - len(self._held), cap - self._in_flight[queue_name])
+        if policy.leave_free:
+            together = sum(count for name, count in self._in_flight.items() if self.policy(name).leave_free)
+            room = min(room, max(1, self.threads - policy.leave_free) - together)
+        return room + spare
 
     def load(self) -> float:
         """How busy the threads are, from 0 to 1."""

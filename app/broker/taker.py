@@ -121,6 +121,8 @@ class Taker(SessionThread):
         self._drained = len(taken) < limit and all(
             per_queue[name] < rooms.get(name, 0) for name in self._deliveries.queues
         )
+        if not self._drained and taken and self._deliveries.room()[1]:
+            self._wake_up.set()  # there are free threads already, so none that becomes free will ask for more
 
     def _deliver(self, taken: list[tuple[str, str, str | None, int]]) -> None:
         deliveries = []
@@ -130,8 +132,6 @@ class Taker(SessionThread):
             except ValueError as error:
                 log.error("unreadable message rejected", id=message_id, queue=queue_name, reason=str(error))
                 self._finisher.write(Ended(message_id, number, rejected=True))
-        if len(deliveries) < len(taken):
-            self._wake_up.set()  # those took no thread, so none that becomes free will ask for more
         self._deliveries.begin(deliveries)
 
     def _look_up_due_time(self, session: connection) -> None:

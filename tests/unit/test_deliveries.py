@@ -142,10 +142,16 @@ class DeliveriesMachine(RuleBasedStateMachine):
         free = self.threads - len(self.expected)
         assert 0 <= limit <= max(free, 0)
         assert rooms.keys() <= self.opened
+        modest = {queue for queue in self.opened if self.deliveries.policy(queue).leave_free}
+        together = sum(in_flight[queue] for queue in modest)
         for queue in self.opened:
-            cap = self.deliveries.policy(queue).cap(self.threads)
+            policy = self.deliveries.policy(queue)
+            cap = policy.cap(self.threads)
             assert in_flight[queue] <= cap
-            assert rooms.get(queue, 0) == max(0, min(cap - in_flight[queue], free))
+            left = max(1, self.threads - policy.leave_free) - together if queue in modest else free
+            assert rooms.get(queue, 0) == max(0, min(cap - in_flight[queue], free, left))
+        if modest & rooms.keys():
+            assert limit == max(rooms[queue] for queue in modest & rooms.keys())
         assert all(room > 0 for room in rooms.values())
         assert 0 <= self.deliveries.load() <= 1
 
@@ -175,6 +181,20 @@ def test_what_is_taken_ahead_of_threads_is_as_much_again_at_most(threads: int, j
         deliveries.begin([delivery("ai", f"later {taken}")])
         taken += 1
     assert threads <= taken <= 2 * threads
+
+
+def test_queues_that_leave_threads_free_do_so_together() -> None:
+    policies = {"ai": QueuePolicy(leave_free=2), "battles": QueuePolicy(leave_free=2)}
+    deliveries = Deliveries(8, policies)
+    for name in ("ai", "battles", "sweeps"):
+        deliveries.open_inbox(name)
+    assert deliveries.room() == (6, {"ai": 6, "battles": 6, "sweeps": 8})
+    deliveries.begin(
+        [delivery("ai", "1"), delivery("ai", "2"), delivery("ai", "3"), delivery("battles", "4")]
+    )
+    assert deliveries.room() == (2, {"ai": 2, "battles": 2, "sweeps": 4})
+    deliveries.begin([delivery("battles", "5"), delivery("ai", "6")])
+    assert deliveries.room() == (2, {"sweeps": 2})
 
 
 def test_many_threads_ending_at_once_free_every_slot_once() -> None:
