@@ -1,21 +1,28 @@
 -- Lens runs: their kind, the triggers that write their tickets, and the queue under its described name.
 
 -- A claimed run in the shape of fn_worker_claim_queued_run, locked, while it is still running; else null.
+-- It adds the modality that is asked for: the request's, or else the first that the model can give.
 CREATE FUNCTION worker.fn_running_lens_run(p_run_id uuid) RETURNS jsonb
-LANGUAGE sql SET search_path = '' AS $$
+LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    v_run jsonb;
+BEGIN
     SELECT jsonb_build_object(
         'run_id', r.id, 'request_id', q.id, 'requester_lenser_id', q.requester_lenser_id,
         'workspace_id', q.workspace_id, 'lens_id', q.lens_id, 'version_id', q.version_id,
         'model_id', r.model_id, 'model_key', m.key, 'provider_key', p.key,
         'funding_source', q.funding_source, 'byok_key_ref_id', q.byok_key_ref_id,
-        'input_snapshot', q.input_snapshot)
+        'input_snapshot', q.input_snapshot,
+        'output_modality', coalesce(nullif(q.output_modality, 'text'), m.output_modalities[1]))
+    INTO v_run
     FROM execution.runs r
     JOIN execution.requests q ON q.id = r.request_id
     LEFT JOIN ai.models m ON m.id = r.model_id
     LEFT JOIN ai.providers p ON p.id = m.provider_id
     WHERE r.id = p_run_id AND r.status = 'running'
-    FOR UPDATE OF r
-$$;
+    FOR UPDATE OF r;
+    RETURN v_run;
+END $$;
 
 -- Claim the run that a ticket was written for, found by its key whatever the length of the queue; where it
 -- is taken already, whichever run the platform deems next.
@@ -30,7 +37,7 @@ BEGIN
     IF FOUND THEN
         RETURN worker.fn_running_lens_run(p_hint);
     END IF;
-    RETURN fn_worker_claim_queued_run();
+    RETURN worker.fn_running_lens_run((fn_worker_claim_queued_run() ->> 'run_id')::uuid);
 END $$;
 
 -- The template of a lens version with its parameters, or null. A tool that is required makes its parameter so.

@@ -272,38 +272,6 @@ INSERT INTO worker.kinds (kind, actor, queue, claim_next, reload, id_key, count_
      WHERE t.id = $1 AND t.owner_kind = ''lens_run'' AND r.id = t.job AND r.status = ''failed'' AND r.is_active
      RETURNING true');
 
--- A claimed run, now also with the kind of output that its request and its model name.
-CREATE OR REPLACE FUNCTION worker.fn_running_lens_run(p_run_id uuid) RETURNS jsonb
-LANGUAGE sql SET search_path = '' AS $$
-    SELECT jsonb_build_object(
-        'run_id', r.id, 'request_id', q.id, 'requester_lenser_id', q.requester_lenser_id,
-        'workspace_id', q.workspace_id, 'lens_id', q.lens_id, 'version_id', q.version_id,
-        'model_id', r.model_id, 'model_key', m.key, 'provider_key', p.key,
-        'funding_source', q.funding_source, 'byok_key_ref_id', q.byok_key_ref_id,
-        'input_snapshot', q.input_snapshot,
-        'output_modality', coalesce(nullif(q.output_modality, 'text'), m.output_modalities[1]))
-    FROM execution.runs r
-    JOIN execution.requests q ON q.id = r.request_id
-    LEFT JOIN ai.models m ON m.id = r.model_id
-    LEFT JOIN ai.providers p ON p.id = m.provider_id
-    WHERE r.id = p_run_id AND r.status = 'running'
-    FOR UPDATE OF r
-$$;
-
-CREATE OR REPLACE FUNCTION worker.fn_claim_lens_run(p_hint uuid) RETURNS jsonb
-LANGUAGE plpgsql SET search_path = worker, public AS $$
-BEGIN
-    UPDATE execution.runs r SET status = 'running', started_at = coalesce(r.started_at, now())
-    WHERE r.id = (
-        SELECT w.id FROM execution.runs w JOIN execution.requests q ON q.id = w.request_id
-        WHERE w.id = p_hint AND w.status = 'queued' AND w.is_active AND q.is_active
-        FOR UPDATE OF w SKIP LOCKED);
-    IF FOUND THEN
-        RETURN worker.fn_running_lens_run(p_hint);
-    END IF;
-    RETURN worker.fn_running_lens_run((fn_worker_claim_queued_run() ->> 'run_id')::uuid);
-END $$;
-
 -- What a run's medium costs in credits: nothing where its owner's key paid, or where no price is set.
 CREATE FUNCTION worker.fn_media_price(p_run_id uuid, p_modality text, p_duration_seconds numeric) RETURNS bigint
 LANGUAGE sql STABLE SET search_path = '' AS $$
