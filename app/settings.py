@@ -46,7 +46,7 @@ class Settings(BaseSettings):
         validation_alias="DATABASE_URL",
         description="Postgres DSN: a direct connection or a pooler in session mode, never transaction mode.",
     )
-    database_pool_max_connections: PositiveInt = _env(
+    database_pool_max_connections: Annotated[int, Field(ge=2)] = _env(
         "WORKER_DATABASE_POOL_MAX_CONNECTIONS",
         default=3,
         description="Connections a process shares among its jobs; the broker holds up to three more.",
