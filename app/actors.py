@@ -19,6 +19,10 @@ if settings().battle_auto_promote_enabled:
     importlib.import_module("schedules.promotion")
 if settings().battle_finalize_enabled:
     importlib.import_module("schedules.finalizing")
+if settings().scheduled_workflow_enabled:
+    importlib.import_module("actors.workflow_runs")
+if settings().scheduled_workflow_enabled or settings().team_run_enabled:
+    importlib.import_module("schedules.workflows")
 importlib.import_module("actors.media")
 importlib.import_module("schedules.media")
 if settings().vote_anomaly_enabled:

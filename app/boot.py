@@ -13,6 +13,7 @@ from periodiq import PeriodiqMiddleware
 from app import alerts, logs
 from app.broker import ENQUEUE_RETRY_SECONDS, LeaseBroker, QueuePolicy
 from app.database import connect, database
+from app.engine import ShutdownNotices
 from app.errors import SettingsError
 from app.heartbeat import Heartbeat
 from app.settings import Settings, settings
@@ -27,6 +28,8 @@ POLICIES = {
     "battles": QueuePolicy(leave_free=2),
     # Half of the Procfile's threads: endpoints that hang must not take all of them.
     "webhooks": QueuePolicy(max_in_flight=16, leave_free=2),
+    # A run's own thread mostly waits; its nodes are on threads of their own.
+    "workflow_runs": QueuePolicy(max_in_flight=8, leave_free=2),
     # A finished medium is in memory while it is copied.
     "media": QueuePolicy(max_in_flight=4, leave_free=2),
     # One battle's inspections wait for each other at the end, so more threads would only wait too.
@@ -74,6 +77,7 @@ def build_broker(
             CurrentMessage(),
             PeriodiqMiddleware(skip_delay=STALE_TICK_SECONDS),
             Heartbeat(configured),
+            ShutdownNotices(),
             alerts.FlushAlerts(),
             open_claims,
         ],

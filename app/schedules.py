@@ -19,3 +19,5 @@ if settings().battle_finalize_enabled:
     importlib.import_module("schedules.finalizing")
 if settings().webhook_drain_enabled:
     importlib.import_module("schedules.webhooks")
+if settings().scheduled_workflow_enabled or settings().team_run_enabled:
+    importlib.import_module("schedules.workflows")

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from app.cli.signals import stops_in_order
 from bench.report import Figures, show
-from bench.sections import drain, enqueue, floor, idle, locks, memory, mixed, pickup
+from bench.sections import drain, enqueue, floor, idle, locks, memory, mixed, pickup, rescue
 from bench.server import BenchServer, bench_server
 
 SECTIONS: dict[str, Callable[..., list[Figures] | Figures]] = {
@@ -25,6 +25,7 @@ SECTIONS: dict[str, Callable[..., list[Figures] | Figures]] = {
     "memory": memory.measure,
     "idle": idle.measure,
     "locks": locks.measure,
+    "rescue": rescue.measure,
 }
 
 

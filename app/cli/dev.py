@@ -25,7 +25,10 @@ DATA_FOLDER = STATE_FOLDER / "data"
 CHECK_SECONDS = 0.2
 
 #: Kinds of work that are off by default and on here.
-_ALL_KINDS = {"PLATFORM_API_BATTLE_WORKER_ENABLED": "true"}
+_ALL_KINDS = {
+    "PLATFORM_API_BATTLE_WORKER_ENABLED": "true",
+    "PLATFORM_API_SCHEDULED_WORKFLOW_WORKER_ENABLED": "true",
+}
 
 #: A Supabase project that the user's settings name knows nothing of the embedded database's votes.
 _EMBEDDED = {"WORKER_REALTIME_SOURCE": "postgres"}

@@ -10,7 +10,7 @@ import typer
 from psycopg2.extensions import connection
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
+from rich.table import Column, Table
 
 from app.cli.sessions import fetch, worker_session
 
@@ -56,25 +56,27 @@ def read_status(session: connection) -> dict[str, Any]:
 
 
 def _draw(status: dict[str, Any]) -> Group:
-    kinds = Table(
-        "kind", "queued", "in flight", "retrying", "stuck", "done/h", "failed/h", "pickup", "duration"
-    )
+    kinds = Table(Column("kind", no_wrap=True), box=None, padding=(0, 1, 0, 0))
+    for heading in ("queued", "in flight", "retry", "stuck", "done/h", "fail/h"):
+        kinds.add_column(heading, justify="right")
+    for heading in ("pickup ms p50/p99", "duration ms p50/p99"):
+        kinds.add_column(heading, justify="right")
     for kind, row in status["kinds"].items():
         counts = ("queued", "in_flight", "retrying", "stuck", "done_last_hour", "failed_last_hour")
         kinds.add_row(
             kind, *(str(row[name]) for name in counts), _times(row, "pickup"), _times(row, "duration")
         )
-    workers = Table("worker", "threads", "in flight", "up", "lease")
+    workers = Table("worker", "threads", "in flight", "up", "lease", box=None, padding=(0, 2, 0, 0))
     for row in status["workers"]:
         up = f"{row['up_seconds'] / 60:.0f} min"
         alive = "held" if row["alive"] else "lost"
         workers.add_row(row["worker_id"], str(row["threads"]), str(row["in_flight"]), up, alive)
-    return Group(kinds, workers if status["workers"] else "No worker runs.")
+    return Group(kinds, "", workers if status["workers"] else "No worker runs.")
 
 
 def _times(row: dict[str, Any], name: str) -> str:
     middle, high = row[f"{name}_p50_ms"], row[f"{name}_p99_ms"]
-    return "" if middle is None else f"{middle:.0f} / {high:.0f} ms"
+    return "" if middle is None else f"{middle:.0f}/{high:.0f}"
 
 
 def _plain(value: Any) -> Any:

@@ -53,7 +53,8 @@ def execute(database: Database, run: WorkflowRun, hold: RunHold) -> Ending | Non
                 run, {str(row.node_id): row for row in stored}
             )
     except RunLost as lost:
-        return _let_go(database, hold, lost.verdict)
+        _let_go(database, hold, lost.verdict)
+        return None
 
 
 def _load(database: Database, hold: RunHold) -> Graph:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
+from uuid import UUID
 
 from app import providers, templates
 from app.database import Database
@@ -51,14 +52,17 @@ class Lenses:
         self._run = run
         self._lens = _Memo(self._load_lens)
         self._model = _Memo(self._find_model)
-        self._preface = _Memo(lambda agent: fetch_memory(database, agent))
+        self._preface: _Memo[UUID, str] = _Memo(lambda agent: fetch_memory(database, agent))
 
     def contract_of(self, node: Node) -> OutputContract | None:
         """What the node's output must look like."""
         return self._lens(_version_of(node)).gives
 
     def ask(self, work: Work) -> providers.Answer:
-        """The model's answer, within the node's time limit; raises `NodeFailure`, `GiveUp` or `RetryLater`."""
+        """The model's answer, within the node's time limit.
+
+        Raises `NodeFailure`, `GiveUp` or `RetryLater`.
+        """
         lens = self._lens(_version_of(work.node))
         agent = self._run.ai_lenser_id
         prompt = render_lens(

@@ -66,7 +66,8 @@ class RunLoop:
         page.settle({node_id: end for node_id, end in opening.settled.items() if node_id not in told})
         if is_over_budget(run.budget_credits, run.spent_credits):
             self._stop(Stop.OVER_BUDGET, "budget_exceeded", page)
-        self._ready.extend(opening.ready)
+        ready = NodeStatus.QUEUED
+        self._ready.extend(n for n in opening.ready if self._progress.status_of(n) is ready)
         page.wait_in_line(self._ready, NodeStatus.QUEUED, "queued")
         page.wait_in_line(self._far_off(), NodeStatus.AWAITING_DEPENDENCY, "dependency")
         self._turn(page)

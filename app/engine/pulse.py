@@ -20,9 +20,10 @@ log = structlog.get_logger(__name__)
 def pulse(
     database: Database, hold: RunHold, interval_seconds: float, tell: Callable[[Verdict], None]
 ) -> Iterator[None]:
-    """Beat at once and at every interval during the block; `tell` is called once if the run isn't ours any more.
+    """Beat at once and at every interval during the block.
 
-    A beat that can't be written is logged and left out: the database may be away for a moment.
+    `tell` is called once, if the run isn't ours any more or shall be ended. A beat that can't be written is
+    logged and left out: the database may be away for a moment.
     """
     over = threading.Event()
 

@@ -17,10 +17,6 @@ _begun = threading.Event()
 class ShutdownNotices(Middleware):
     """Notices when the process's worker is told to stop; running jobs still get their time then."""
 
-    def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
-        """Begin anew."""
-        _begun.clear()
-
     def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         """Tell everybody who listens."""
         with _guard:
@@ -28,6 +24,10 @@ class ShutdownNotices(Middleware):
             listeners = list(_listeners)
         for tell in listeners:
             tell()
+
+    def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        """A process that isn't over, such as a test, may have another worker."""
+        _begun.clear()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What a lens node of a workflow needs from the platform: its lens, its model's provider, its agent's memory."""
+"""What a lens node needs from the platform: its lens, its model's provider, its agent's memory."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,11 +14,24 @@ import psutil
 import psycopg2
 import pytest
 
+from app.cli.demo.last_commands import CommandFailedError, run_command
 from app.cli.demo.runner import LOG_FOLDER
 from app.cli.dev import DATA_FOLDER
 from app.local.cluster_state import running_state
+from app.local.stack import Stack
 
 pytestmark = pytest.mark.lifecycle
+
+ALL_KINDS = {
+    "lens_run",
+    "battle_job",
+    "media_poll",
+    "promotion",
+    "finalize",
+    "webhook_delivery",
+    "vote_inspection",
+    "workflow_run",
+}
 
 COMMAND = str(Path(sys.executable).with_name("lf-worker"))
 
@@ -34,8 +48,27 @@ def running_dev(folder: Path) -> Iterator[subprocess.Popen[str]]:
             dev.kill()
 
 
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([COMMAND, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, *arguments],
+        cwd=folder,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def heirs_of(variable: str, value: str) -> list[psutil.Process]:
+    """The processes that inherited this environment variable, whoever their parent is by now."""
+
+    def has_it(process: psutil.Process) -> bool:
+        try:
+            return process.environ().get(variable) == value
+        except psutil.Error:
+            return False
+
+    return [process for process in psutil.process_iter() if has_it(process)]
 
 
 def family_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
@@ -44,6 +77,7 @@ def family_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
     assert "postgres" in names
     assert "app.actors" in names
     assert "app.schedules" in names
+    assert "-m realtime" in names
     return found
 
 
@@ -95,15 +129,38 @@ def test_kill_9_of_dev_ends_its_processes_and_the_next_one_starts(tmp_path: Path
 
 @pytest.mark.timeout(180)
 def test_the_demo_ends_by_itself_and_prints_one_json_object(tmp_path: Path) -> None:
-    done = run(tmp_path, "demo", "--json")
+    done = run(tmp_path, "demo", "--json", DEMO_OF_TEST=str(tmp_path))
     assert (done.returncode, done.stderr) == (0, "")
+    assert heirs_of("DEMO_OF_TEST", str(tmp_path)) == []
     summary = json.loads(done.stdout)
     assert summary["ok"] is True
+    assert set(summary["kinds"]) == ALL_KINDS
+    assert all(figures["succeeded"] > 0 for figures in summary["kinds"].values())
     runs = summary["kinds"]["lens_run"]
     assert runs["queued"] == runs["succeeded"] + runs["failed"] >= 24
     assert runs["failed"] > 0
     assert 0 < runs["pickup_ms"]["p50"] <= runs["pickup_ms"]["p99"]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.timeout(180)
+def test_the_demo_for_people_ends_with_what_doctor_and_status_say(tmp_path: Path) -> None:
+    done = run(tmp_path, "demo")
+    assert (done.returncode, done.stderr) == (0, "")
+    _, doctor, status = re.split(r"^\$ lf-worker (?:doctor|status)$", done.stdout, flags=re.MULTILINE)
+    assert "✓ workers: " in doctor
+    assert "✗" not in done.stdout
+    assert "media_poll" in status
+    assert done.stdout.endswith("✓ Every job reached its expected end.\n")
+
+
+def test_a_stack_that_the_doctor_finds_broken_fails_the_demo(tmp_path: Path) -> None:
+    stack = Stack(tmp_path, {"DATABASE_URL": "postgresql://u:secret@127.0.0.1:1/db"}, directory=tmp_path)
+    with pytest.raises(
+        CommandFailedError, match=r"doctor ended with 2: .*can't connect to the database"
+    ) as error:
+        run_command("doctor", 1, stack, None)
+    assert "secret" not in str(error.value)
 
 
 def test_a_demo_that_takes_too_long_is_broken_off_and_keeps_its_logs(tmp_path: Path) -> None:

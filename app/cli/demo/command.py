@@ -11,13 +11,14 @@ from rich.console import Console
 
 from app.cli.demo.battle_sweeps import Finalizing, Promotion
 from app.cli.demo.battles import Battles
-from app.cli.demo.display import open_display, print_summary
+from app.cli.demo.display import Display, open_display, print_summary
 from app.cli.demo.lens_runs import LensRuns
 from app.cli.demo.media import Media
 from app.cli.demo.runner import LOG_FOLDER, run_demo
 from app.cli.demo.scenario import Scenario, Summary
 from app.cli.demo.votes import VoteInspections
 from app.cli.demo.webhooks import Webhooks
+from app.cli.demo.workflows import WORKFLOW_ENVIRONMENT, Workflows
 from app.cli.signals import stops_in_order
 from app.local.storage_server import StorageServer
 
@@ -38,10 +39,10 @@ def demo(
     console = Console(highlight=False)
     with stops_in_order(), StorageServer() as storage, open_display(console, quiet=as_json) as display:
         summary = run_demo(
-            _scenarios(storage),
+            _scenarios(storage, display),
             display,
             timeout_seconds=TIMEOUT_SECONDS,
-            environment=storage.environment(),
+            environment={**storage.environment(), **WORKFLOW_ENVIRONMENT},
             commands={} if as_json else LAST_COMMANDS,
         )
     if as_json:
@@ -53,7 +54,7 @@ def demo(
         sys.exit(1)
 
 
-def _scenarios(storage: StorageServer) -> list[Scenario]:
+def _scenarios(storage: StorageServer, display: Display) -> list[Scenario]:
     return [
         LensRuns(),
         Battles(),
@@ -62,6 +63,7 @@ def _scenarios(storage: StorageServer) -> list[Scenario]:
         Finalizing(),
         Webhooks(),
         VoteInspections(),
+        Workflows(display.say),
     ]
 
 

@@ -107,10 +107,10 @@ def print_summary(console: Console, summary: Summary) -> None:
 
 def summary_table(summary: Summary) -> RenderableType:
     """A row per case, in sections by kind of work; p50 and max are of the pickup times."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("kind", no_wrap=True)
     table.add_column("case")
-    for heading in ("queued", "running", "done", "failed", "p50 ms", "max ms"):
+    for heading in ("wait", "run", "done", "fail", "p50 ms", "max ms"):
         table.add_column(heading, no_wrap=True, justify="right")
     for kind, rows in summary.tallies.items():
         for number, row in enumerate(rows):

@@ -12,6 +12,9 @@ from app.local.stack import Stack
 #: A command that takes longer is broken off.
 TIMEOUT_SECONDS = 30
 
+#: Columns that a command may fill where there is no terminal.
+PLAIN_WIDTH = 120
+
 
 class CommandFailedError(WorkerError):
     """A command about the demo's stack found something wrong, or could not be run."""
@@ -22,7 +25,7 @@ def run_command(name: str, worst_code: int, stack: Stack, width: int | None) -> 
 
     Raises `CommandFailedError` with the output when the exit code is worse than `worst_code`.
     """
-    look = {} if width is None else {"COLUMNS": str(width), "FORCE_COLOR": "1"}
+    look = {"COLUMNS": str(width or PLAIN_WIDTH)} | ({"FORCE_COLOR": "1"} if width else {})
     try:
         done = subprocess.run(
             [str(Path(sys.executable).with_name("lf-worker")), name],

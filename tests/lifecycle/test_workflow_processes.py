@@ -1,0 +1,149 @@
+"""What happens to workflow runs when processes die or are deployed in the middle of them."""
+
+from __future__ import annotations
+
+import random
+from uuid import UUID
+
+import pytest
+from psycopg2.extensions import connection as Connection  # noqa: N812
+
+from app.local.platform import Seeded
+from app.local.provider_server import ProviderServer
+from app.local.workflows import EdgeSeed, NodeSeed, SeededWorkflow, enqueue_workflow_run, make_workflow
+from tests.lifecycle.processes import Fleet
+from tests.sql import call
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.lifecycle
+
+INPUTS = {"name": "Ada", "language": "English"}
+ENVIRONMENT = {
+    "PLATFORM_API_SCHEDULED_WORKFLOW_WORKER_ENABLED": "true",
+    "WORKER_WORKFLOW_HEARTBEAT_MS": "200",
+    "WORKER_WORKFLOW_MAX_PARALLEL_NODES": "5",
+    "WORKER_JOB_MAX_DEATHS": "100",
+    "WORKER_BROKER_LEASE_SECONDS": "1.5",
+}
+IN_FLIGHT = 5
+
+
+def lens() -> NodeSeed:
+    return NodeSeed({"modelId": "gpt-4o"}, lens="greeting")
+
+
+def layered(session: Connection, *, layers: int, width: int) -> SeededWorkflow:
+    """Layers of lens nodes, each node fed by two of the layer before it."""
+    nodes = {f"n{layer}-{place}": lens() for layer in range(layers) for place in range(width)}
+    edges = [
+        EdgeSeed(f"n{layer - 1}-{(place + step) % width}", f"n{layer}-{place}", f"from{step}")
+        for layer in range(1, layers)
+        for place in range(width)
+        for step in (0, 1)
+    ]
+    return make_workflow(session, nodes, edges)
+
+
+def status_of(session: Connection, run_id: UUID) -> str:
+    return str(call(session, "SELECT status FROM lenses.workflow_runs WHERE id = %s", run_id))
+
+
+def completed(session: Connection, run_id: UUID) -> int:
+    count = "SELECT count(*) FROM lenses.workflow_node_results WHERE run_id = %s AND status = 'completed'"
+    return int(call(session, count, run_id))
+
+
+def await_success(session: Connection, run_id: UUID) -> None:
+    eventually(
+        lambda: status_of(session, run_id) == "completed", within_seconds=40, what="the end of the run"
+    )
+
+
+def test_a_run_killed_at_random_points_buys_nothing_twice_but_what_was_in_flight(
+    workers: Fleet, provider: ProviderServer, connection: Connection, seeded: Seeded
+) -> None:
+    dice = random.Random()
+    provider.latency_seconds = 0.05
+    workflow = layered(connection, layers=10, width=5)
+    run_id = enqueue_workflow_run(connection, workflow.workflow_id, inputs=INPUTS)
+    kills = 0
+    while status_of(connection, run_id) != "completed":
+        doomed = workers.start(**ENVIRONMENT)
+        enough = len(provider.calls) + dice.randint(5, 20)
+        eventually(
+            lambda enough=enough: (
+                len(provider.calls) >= enough or status_of(connection, run_id) == "completed"
+            ),
+            what="some calls, or the run's end",
+        )
+        kills += status_of(connection, run_id) != "completed"
+        doomed.kill()
+    assert kills >= 2
+    assert completed(connection, run_id) == 50
+    assert 50 <= len(provider.calls) <= 50 + kills * IN_FLIGHT
+    ends = "SELECT count(*) FROM lenses.workflow_run_events WHERE type = %s"
+    assert call(connection, ends, "node.completed") == 50
+    assert call(connection, ends, "run.completed") == 1
+    assert call(connection, "SELECT deaths FROM worker.claims") in (kills - 1, kills)
+
+
+def test_a_deploy_in_mid_run_lets_nodes_finish_and_the_next_process_goes_on(
+    workers: Fleet, provider: ProviderServer, connection: Connection, seeded: Seeded
+) -> None:
+    workflow = layered(connection, layers=3, width=2)
+    provider.hold()
+    worker = workers.start(**ENVIRONMENT)
+    run_id = enqueue_workflow_run(connection, workflow.workflow_id, inputs=INPUTS)
+    provider.wait_for_calls(2)
+    worker.terminate()
+    taking = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE application_name = 'lf-worker taker' AND datname = current_database()"
+    )
+    eventually(lambda: call(connection, taking) == 0, what="the end of taking")
+    provider.release()
+    assert worker.wait() == 0
+    assert completed(connection, run_id) == 2
+    assert call(connection, "SELECT state FROM worker.claims") == "handed_back"
+    workers.start(**ENVIRONMENT)
+    await_success(connection, run_id)
+    assert len(provider.calls) == 6
+    assert call(connection, "SELECT deaths + errors FROM worker.claims") == 0
+
+
+def test_a_deploy_that_has_no_time_for_a_long_node_hands_its_run_back(
+    workers: Fleet, provider: ProviderServer, connection: Connection, seeded: Seeded
+) -> None:
+    workflow = make_workflow(connection, {"long": lens()}, [])
+    provider.hold()
+    worker = workers.start(shutdown_timeout_ms=500, **ENVIRONMENT)
+    run_id = enqueue_workflow_run(connection, workflow.workflow_id, inputs=INPUTS)
+    provider.wait_for_calls(1)
+    worker.terminate()
+    assert worker.wait() == 0
+    assert call(connection, "SELECT state FROM worker.claims") == "handed_back"
+    provider.release()
+    workers.start(**ENVIRONMENT)
+    await_success(connection, run_id)
+    assert len(provider.calls) == 2
+    assert call(connection, "SELECT deaths + errors FROM worker.claims") == 0
+
+
+def test_a_frozen_worker_can_not_write_over_its_successor(
+    workers: Fleet, provider: ProviderServer, connection: Connection, seeded: Seeded
+) -> None:
+    workflow = layered(connection, layers=2, width=2)
+    provider.hold()
+    frozen = workers.start(**ENVIRONMENT)
+    run_id = enqueue_workflow_run(connection, workflow.workflow_id, inputs=INPUTS)
+    provider.wait_for_calls(2)
+    frozen.pause()
+    workers.start(**ENVIRONMENT)
+    provider.wait_for_calls(4, timeout=20)
+    provider.release()
+    await_success(connection, run_id)
+    before = call(connection, "SELECT count(*) FROM lenses.workflow_run_events")
+    frozen.resume()
+    eventually(lambda: "result dropped" in workers.log_path.read_text(), what="the stale attempt's end")
+    assert call(connection, "SELECT count(*) FROM lenses.workflow_run_events") == before
+    assert len(provider.calls) == 6
