@@ -81,6 +81,9 @@ DECLARE
     v_claim worker.claims;
     v_job jsonb;
 BEGIN
+    -- The claim doesn't wait for the disk. A crash of the server may undo the newest ones together with their
+    -- jobs' state; the attempt then finds no claim to finish, and the job is done again.
+    PERFORM set_config('synchronous_commit', 'off', true);
     SELECT * INTO STRICT v_kind FROM worker.kinds k WHERE k.kind = p_kind;
     SELECT * INTO v_claim FROM worker.claims c WHERE c.message_id = p_message_id FOR UPDATE;
     IF v_claim.message_id IS NULL THEN
