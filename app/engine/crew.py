@@ -11,12 +11,14 @@ import structlog
 
 from app.engine.tries import Tried
 from app.platform.workflows import Verdict
+from app.workflow import NodeId
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """A thread met an error that is not its node's."""
+    """A try of a node met an error that is not the node's."""
 
+    node_id: NodeId
     error: BaseException
 
 
@@ -40,7 +42,7 @@ class Crew:
         """Put news into the box."""
         self._box.put(news)
 
-    def set_to(self, work: Callable[[], Tried]) -> None:
+    def set_to(self, node_id: NodeId, work: Callable[[], Tried]) -> None:
         """Have a thread do the work and tell of it."""
         context = structlog.contextvars.get_contextvars()
 
@@ -49,7 +51,7 @@ class Crew:
                 try:
                     self.tell(work())
                 except BaseException as error:
-                    self.tell(Trouble(error))
+                    self.tell(Trouble(node_id, error))
 
         threading.Thread(target=do, name="workflow node", daemon=True).start()
 

@@ -41,7 +41,8 @@ class RunLoop:
         self._at_work: dict[NodeId, int] = {}
         #: (when, node, number of the try), the next first.
         self._retries: list[tuple[float, NodeId, int]] = []
-        self._is_stopping = False
+        #: Raised when what is at work has ended and is written: it may have been paid for.
+        self._why_to_stop: BaseException | None = None
         self._reason: str | None = None
 
     def run_to_end(self, run: WorkflowRun, stored: Mapping[str, NodeRow]) -> Ending:
@@ -51,8 +52,8 @@ class RunLoop:
         """
         self._open(run, stored)
         while self._progress.standing is Standing.RUNNING:
-            if self._is_stopping and not self._at_work:
-                raise PutBack("worker.shutdown", "the process ends; another one goes on with the run")
+            if self._why_to_stop and not self._at_work:
+                raise self._why_to_stop
             self._hear(self._crew.await_news(self._wait_seconds()))
         return Ending.of(self._progress, self._reason)
 
@@ -84,9 +85,10 @@ class RunLoop:
                 case Tried():
                     self._take_in(item, page)
                 case Trouble():
-                    raise item.error
+                    self._at_work.pop(item.node_id, None)
+                    self._why_to_stop = item.error
                 case ShutdownBegun():
-                    self._is_stopping = True
+                    self._why_to_stop = PutBack("worker.shutdown", "another process goes on with the run")
                 case Verdict.KILLED:
                     self._stop(Stop.CANCELLED, "kill_switch", page)
                 case Verdict():
@@ -136,13 +138,13 @@ class RunLoop:
 
     def _turn(self, page: Page) -> None:
         """Write what happened together with what begins because of it; only then let it begin."""
-        tries = [] if self._is_stopping else self._next_tries()
+        tries = [] if self._why_to_stop else self._next_tries()
         for node_id, number in tries:
             page.start(node_id, number)
         write(self._database, self._hold, page)
         for node_id, number in tries:
             self._at_work[node_id] = number
-            self._crew.set_to(partial(self._trier.attempt, self._starts[node_id], number))
+            self._crew.set_to(node_id, partial(self._trier.attempt, self._starts[node_id], number))
 
     def _next_tries(self) -> list[tuple[NodeId, int]]:
         """What there is room for, by node and number of the try; a second try goes before a first one."""
@@ -170,8 +172,10 @@ class RunLoop:
         return len(self._at_work) + more < self._width
 
     def _wait_seconds(self) -> float:
-        next_due = self._retries[0][0] if self._retries and self._has_room(0) else self._deadline
-        return min(next_due, self._deadline) - time.monotonic()
+        until = self._deadline
+        if self._retries and self._has_room(0) and not self._why_to_stop:
+            until = min(until, self._retries[0][0])
+        return until - time.monotonic()
 
     def _new_page(self) -> Page:
         return Page(self._progress.graph.nodes)

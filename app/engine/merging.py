@@ -7,8 +7,7 @@ from typing import Literal
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from app.workflow import NodeFailure, Output, Work, data_of
-
-JsonObject = dict[str, JsonValue]
+from app.workflow.values import JsonObject
 
 #: Most items that a merge gives.
 MOST_ITEMS = 1000

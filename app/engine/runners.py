@@ -8,8 +8,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, JsonValue, Vali
 
 from app.engine.merging import merge_branches
 from app.workflow import NodeFailure, Output, Work, data_of, take_branch, take_case
-
-JsonObject = dict[str, JsonValue]
+from app.workflow.values import JsonObject
 
 #: What a runner makes of a node's work; it raises `NodeFailure`, or any `JobError` that speaks of the node.
 Runner = Callable[[Work], Output]

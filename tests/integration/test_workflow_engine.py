@@ -290,7 +290,8 @@ def test_an_agents_memory_goes_before_the_prompt(
         connection,
         """
         WITH kept AS (
-            INSERT INTO agents.memory_profiles (ai_lenser_id, name) VALUES (%s, 'all') RETURNING id, ai_lenser_id
+            INSERT INTO agents.memory_profiles (ai_lenser_id, name) VALUES (%s, 'all')
+            RETURNING id, ai_lenser_id
         )
         INSERT INTO agents.memories (profile_id, ai_lenser_id, scope, source, content)
         SELECT id, ai_lenser_id, 'global', 'user', 'likes short answers' FROM kept
@@ -466,6 +467,24 @@ def test_a_shutdown_lets_what_is_at_work_finish_and_hands_the_rest_back(
     assert call(connection, "SELECT deaths + errors FROM worker.claims") == 0
     assert len(provider.calls) == 1
     timer.join()
+
+
+def test_a_shutdown_does_not_wait_for_a_node_that_waits_for_its_next_try(
+    provider: ProviderServer, broker: LeaseBroker, connection: Connection, seeded: Seeded
+) -> None:
+    sys.modules.pop("actors.workflow_runs", None)
+    importlib.import_module("actors.workflow_runs")
+    provider.script("gpt-4o", ["500"])
+    patient = lens(retry={"attempts": 2, "backoffMs": 60_000, "maxBackoffMs": 60_000})
+    workflow = make_workflow(connection, {"patient": patient}, [])
+    with running_worker(broker):
+        run_id = enqueue_workflow_run(connection, workflow.workflow_id, inputs=INPUTS)
+        eventually(lambda: by_name(connection, workflow, run_id) == {"patient": "retrying"}, what="the wait")
+    assert call(connection, "SELECT state FROM worker.claims") == "handed_back"
+    assert node(connection, workflow, "patient")["waiting_reason"] == "retry_backoff"
+    with running_worker(broker):
+        assert ended(connection, run_id)["status"] == "completed"
+    assert len(provider.calls) == 2
 
 
 def test_one_pass_over_triggers_and_merges(worker: None, connection: Connection) -> None:

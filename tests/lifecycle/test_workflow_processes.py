@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import random
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from uuid import UUID
 
+import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from app.local.platform import Seeded
+from app.local.platform import Seeded, seed
+from app.local.postgres import EmbeddedPostgres, default_test_directory
 from app.local.provider_server import ProviderServer
 from app.local.workflows import EdgeSeed, NodeSeed, SeededWorkflow, enqueue_workflow_run, make_workflow
+from app.migrations import migrate
+from tests.databases import connect_as_worker
 from tests.lifecycle.processes import Fleet
 from tests.sql import call
 from tests.waiting import eventually
@@ -147,3 +154,34 @@ def test_a_frozen_worker_can_not_write_over_its_successor(
     eventually(lambda: "result dropped" in workers.log_path.read_text(), what="the stale attempt's end")
     assert call(connection, "SELECT count(*) FROM lenses.workflow_run_events") == before
     assert len(provider.calls) == 6
+
+
+def test_a_restart_of_postgres_in_mid_run_buys_nothing_twice(
+    provider: ProviderServer, workers: Fleet
+) -> None:
+    """On a server of its own, since the others share theirs."""
+    with (
+        TemporaryDirectory(dir=default_test_directory()) as data,
+        EmbeddedPostgres(Path(data) / "server") as server,
+    ):
+        migrate(server.dsn, platform=True)
+        seed(server.dsn)
+        with closing(connect_as_worker(server.dsn)) as session:
+            workflow = layered(session, layers=3, width=2)
+            run_id = enqueue_workflow_run(session, workflow.workflow_id, inputs=INPUTS)
+        provider.hold()
+        workers.start(DATABASE_URL=server.dsn, **ENVIRONMENT)
+        provider.wait_for_calls(2, timeout=20)
+        server.restart()
+        provider.release()
+        with closing(eventually(lambda: _reconnect(server.dsn), what="the server's return")) as session:
+            await_success(session, run_id)
+            assert call(session, "SELECT deaths + errors FROM worker.claims") == 0
+    assert len(provider.calls) == 6
+
+
+def _reconnect(dsn: str) -> Connection | None:
+    try:
+        return connect_as_worker(dsn)
+    except psycopg2.OperationalError:
+        return None

@@ -11,7 +11,7 @@ from psycopg2.extensions import connection
 
 from app.cli.demo.scenario import Tally
 from app.local.provider_server import ProviderServer
-from app.local.workflows import NodeSeed, enqueue_workflow_run, make_workflow
+from app.local.workflows import NodeSeed, enqueue_workflow_run, make_schedule, make_workflow
 
 #: What switches the executor of workflow runs on.
 WORKFLOW_ENVIRONMENT = {"PLATFORM_API_SCHEDULED_WORKFLOW_WORKER_ENABLED": "true"}
@@ -25,7 +25,7 @@ _FIND = """
                  WHERE e.run_id = r.id ORDER BY e.event_id),
            (SELECT EXTRACT(epoch FROM min(c.first_claimed_at) - r.created_at)::float * 1000
             FROM worker.claims c WHERE c.kind = 'workflow_run' AND c.job = r.id)
-    FROM lenses.workflow_runs r WHERE r.id = %s
+    FROM lenses.workflow_runs r WHERE r.id = %s OR r.schedule_id = %s ORDER BY r.created_at LIMIT 1
 """
 _WAITING, _RUNNING = ("pending", "queued"), ("running", "streaming", "recovered")
 _NODE_ENDS = ("completed", "skipped", "failed")
@@ -42,7 +42,10 @@ class _Seen(NamedTuple):
 
 @dataclass
 class _Case:
-    """One run; `expected` is its status or its error code, and `way` the node that it should go by."""
+    """One run, of the API or of a schedule; `expected` is its status or its error code.
+
+    `way` is the node that it should go by.
+    """
 
     label: str
     inputs: Mapping[str, Any]
@@ -50,10 +53,12 @@ class _Case:
     way: str | None = None
     nodes: Mapping[str, NodeSeed] | None = None
     run_id: UUID | None = None
+    has_schedule: bool = False
+    schedule_id: UUID | None = None
 
 
 class Workflows:
-    """Runs of the API to their ends; the events of the first are said as they arrive."""
+    """Runs of a schedule and of the API to their ends; the events of the first are said as they arrive."""
 
     kind = "workflow_run"
 
@@ -63,21 +68,30 @@ class Workflows:
         given = {"language": "English", "text": "All that is to be said."}
         rocket = {"rocket": NodeSeed({"nodeType": "launch_rocket"})}
         self._cases = [
-            _Case("branching, one way", {"name": "Ada", **given}, "completed", way="greet"),
-            _Case("branching, the other", {"name": "Grace", **given}, "completed", way="summarise"),
+            _Case(
+                "branching, scheduled", {"name": "Ada", **given}, "completed", way="greet", has_schedule=True
+            ),
+            _Case("branching, other way", {"name": "Grace", **given}, "completed", way="summarise"),
             _Case("unknown node type", {}, "workflow.invalid", nodes=rocket),
         ]
 
     def queue(self, session: connection, _providers: ProviderServer) -> None:
-        """Make a workflow for each case and ask for a run of it."""
+        """Make a workflow for each case, and have it run."""
         for case in self._cases:
-            workflow = make_workflow(session, case.nodes)
-            case.run_id = enqueue_workflow_run(session, workflow.workflow_id, inputs=case.inputs)
+            workflow_id = make_workflow(session, case.nodes).workflow_id
+            if case.has_schedule:
+                case.schedule_id = make_schedule(session, workflow_id, inputs_template=dict(case.inputs))
+            else:
+                case.run_id = enqueue_workflow_run(session, workflow_id, inputs=case.inputs)
+        with session.cursor() as row:
+            # The sweep of the minute would do so too.
+            row.execute("SELECT worker.dispatch_schedules_once()")
 
     def poll(self, session: connection) -> Sequence[Tally]:
         """How far each run is."""
-        found = [(case, _look(session, case.run_id)) for case in self._cases if case.run_id]
-        self._tell(found[0][1].events)
+        found = [(case, _look(session, case)) for case in self._cases]
+        if found[0][1] is not None:
+            self._tell(found[0][1].events)
         return [_tally(case, seen) for case, seen in found]
 
     def _tell(self, events: Sequence[str]) -> None:
@@ -87,14 +101,16 @@ class Workflows:
         self._said = len(events)
 
 
-def _look(session: connection, run_id: UUID) -> _Seen:
+def _look(session: connection, case: _Case) -> _Seen | None:
+    """What there is of a case's run, or None while its schedule has none."""
     with session.cursor() as row:
-        row.execute(_FIND, (str(run_id),))
-        return _Seen._make(row.fetchone() or ())
+        row.execute(_FIND, (case.run_id, case.schedule_id))
+        found = row.fetchone()
+    return _Seen._make(found) if found else None
 
 
-def _tally(case: _Case, seen: _Seen) -> Tally:
-    if seen.status in _WAITING:
+def _tally(case: _Case, seen: _Seen | None) -> Tally:
+    if seen is None or seen.status in _WAITING:
         return Tally(case.label, queued=1)
     if seen.status in _RUNNING:
         return Tally(case.label, running=1)
