@@ -35,7 +35,7 @@ class WorkQueue:
             self._items.append(item)
             self._not_empty.notify()
 
-    def get(self, block: bool = True, timeout: float | None = None) -> Any:  # noqa: FBT001, FBT002
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """The oldest item; raises queue.Empty when none comes in time."""
         with self._not_empty:
             if not self._not_empty.wait_for(lambda: self._items, timeout if block else 0):
