@@ -15,6 +15,12 @@ from dramatiq.broker import MessageProxy
 #: Jobs shorter than this on average are short compared with a round trip to the database.
 SHORT_JOB_SECONDS = 0.02
 
+#: Jobs shorter than this are over before another batch could be taken, however few threads there are.
+TINY_JOB_SECONDS = 0.002
+
+#: How many tiny jobs may wait for a thread.
+MAX_TINY_AHEAD = 64
+
 #: Weight of the newest job in the moving average of a queue's job times.
 JOB_SECONDS_WEIGHT = 0.1
 
@@ -76,8 +82,9 @@ class Deliveries:
         """How many more messages fit in all, and at most of each queue; full queues are left out.
 
         Each thread has room for one. Queues of short jobs that may have every thread may have as many again
-        waiting for one, so that no thread waits for the next round trip. Queues that leave threads free do
-        so together, and are served first where both have room: the rest is for the next look.
+        waiting for one, or more of tiny ones, so that no thread waits for the next round trip. Queues that
+        leave threads free do so together, and are served first where both have room: the rest is for the
+        next look.
         """
         with self._guard:
             rooms = {name: self._room_of(name) for name in self._inboxes}
@@ -88,13 +95,18 @@ class Deliveries:
 
     def _room_of(self, queue_name: str) -> int:
         policy, cap = self.policy(queue_name), self._policy_cap(queue_name)
-        is_short = self._job_seconds.get(queue_name, 1.0) < SHORT_JOB_SECONDS
-        spare = self.threads if is_short and cap == self.threads else 0
+        spare = self._spare_of(queue_name) if cap == self.threads else 0
         room = min(self.threads - len(self._held), cap - self._in_flight[queue_name])
         if policy.leave_free:
             together = sum(count for name, count in self._in_flight.items() if self.policy(name).leave_free)
             room = min(room, max(1, self.threads - policy.leave_free) - together)
         return room + spare
+
+    def _spare_of(self, queue_name: str) -> int:
+        job_seconds = self._job_seconds.get(queue_name, 1.0)
+        if job_seconds < TINY_JOB_SECONDS:
+            return max(self.threads, MAX_TINY_AHEAD)
+        return self.threads if job_seconds < SHORT_JOB_SECONDS else 0
 
     def load(self) -> float:
         """How busy the threads are, from 0 to 1."""

@@ -24,7 +24,7 @@ DELAYED = "delayed"
 DEAF_POLL_SECONDS = 1.0
 
 #: A busy process lets idle ones go first by up to this much, so that a notification causes no race.
-MAX_COURTESY_SECONDS = 0.002
+MAX_COURTESY_SECONDS = 0.001
 
 
 class Taker(SessionThread):

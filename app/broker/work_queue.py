@@ -18,10 +18,10 @@ class WorkQueue:
 
     def __init__(self) -> None:
         self._items: deque[Any] = deque()
+        self._not_empty = threading.Condition(threading.Lock())
+        self._waiting = 0
         self._unfinished = 0
-        lock = threading.Lock()
-        self._not_empty = threading.Condition(lock)
-        self._all_done = threading.Condition(lock)
+        self._all_done = threading.Condition(threading.Lock())
 
     @property
     def unfinished_tasks(self) -> int:
@@ -30,17 +30,31 @@ class WorkQueue:
 
     def put(self, item: Any) -> None:
         """Add an item."""
-        with self._not_empty:
+        with self._all_done:
             self._unfinished += 1
-            self._items.append(item)
-            self._not_empty.notify()
+        self._items.append(item)
+        # Whoever begins to wait counts itself first and looks once more, so nobody is overlooked here.
+        if self._waiting:
+            with self._not_empty:
+                self._not_empty.notify()
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """The oldest item; raises queue.Empty when none comes in time."""
-        with self._not_empty:
-            if not self._not_empty.wait_for(lambda: self._items, timeout if block else 0):
-                raise Empty
+        try:
             return self._items.popleft()
+        except IndexError:
+            if not block:
+                raise Empty from None
+        with self._not_empty:
+            self._waiting += 1
+            try:
+                if self._not_empty.wait_for(lambda: self._items, timeout):
+                    return self._items.popleft()
+            except IndexError:
+                pass  # a thread that did not wait was faster
+            finally:
+                self._waiting -= 1
+        raise Empty
 
     def get_nowait(self) -> Any:
         """The oldest item, or queue.Empty."""
