@@ -19,6 +19,7 @@ from app.cli.demo.runner import LOG_FOLDER
 from app.cli.dev import DATA_FOLDER
 from app.local.cluster_state import running_state
 from app.local.stack import Stack
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.lifecycle
 
@@ -72,13 +73,22 @@ def heirs_of(variable: str, value: str) -> list[psutil.Process]:
 
 
 def family_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    found = psutil.Process(process.pid).children(recursive=True)
-    names = " ".join(part for child in found for part in child.cmdline())
-    assert "postgres" in names
-    assert "app.actors" in names
-    assert "app.schedules" in names
-    assert "-m realtime" in names
-    return found
+    """Every child, once each process type has become what its command says."""
+
+    def look() -> list[psutil.Process] | None:
+        found = psutil.Process(process.pid).children(recursive=True)
+        names = " ".join(part for child in found for part in cmdline_of(child))
+        wanted = ("postgres", "app.actors", "app.schedules", "-m realtime")
+        return found if all(name in names for name in wanted) else None
+
+    return eventually(look, what="every process type")
+
+
+def cmdline_of(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []  # one that ended, or is being replaced by its command
 
 
 @pytest.mark.timeout(180)
