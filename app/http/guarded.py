@@ -12,20 +12,19 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any
 
 import httpcore2
 import httpx2
 
 from app.http.allow_list import AllowList
+from app.http.deadline import DeadlineBackend, total_deadline
 from app.http.failures import OutboundFailedError, OutboundRefusedError
 from app.http.head import check_headers, check_method
 from app.http.resolution import Resolver, permitted_addresses, system_resolver
 from app.http.target import Target, read_target
-from app.providers.deadline import CONNECT_SECONDS, DeadlineStream, total_deadline
 from app.settings import settings
 
 MAX_RESPONSE_BYTES = 64 * 1024
@@ -47,6 +46,11 @@ class Response:
     is_truncated: bool
     duration_ms: int
     url: str
+
+    @property
+    def location(self) -> str | None:
+        """Where a redirect leads, as it says it; None for any other response."""
+        return self.headers.get("location") or None if self.status in _REDIRECTS else None
 
 
 class GuardedClient:
@@ -92,7 +96,7 @@ class GuardedClient:
         follow = same_host_redirects if verb in {"GET", "HEAD"} else 0
         with total_deadline(deadline_seconds - (time.monotonic() - began)):
             while True:
-                backend = _PinnedBackend(addresses, self._dialler, began + deadline_seconds)
+                backend = DeadlineBackend(lambda *_: addresses, self._dialler)
                 response = _exchange(backend, verb, target, checked, body, max_response_bytes, began)
                 onward = _onward(target, response) if follow > 0 else None
                 if onward is None:
@@ -176,46 +180,14 @@ def _read(pieces: Iterable[bytes], max_bytes: int) -> tuple[bytes, bool]:
 
 def _onward(target: Target, response: Response) -> Target | None:
     """Where a redirect to the same origin leads; None for what is none, or leads elsewhere."""
-    location = response.headers.get("location")
-    if response.status not in _REDIRECTS or not location:
+    if response.location is None:
         return None
     try:
-        onward = target.join(location)
+        onward = target.join(response.location)
     except (OutboundRefusedError, ValueError):
         return None
     same = (onward.scheme, onward.host, onward.port) == (target.scheme, target.host, target.port)
     return onward if same else None
-
-
-class _PinnedBackend(httpcore2.NetworkBackend):
-    """Dials the addresses that were checked, whatever host it is asked for, and keeps the deadline."""
-
-    def __init__(self, addresses: Sequence[str], dialler: httpcore2.NetworkBackend, deadline: float) -> None:
-        self._addresses = addresses
-        self._dialler = dialler
-        self._deadline = deadline
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore2.NetworkStream:
-        """Connect to the first address that accepts."""
-        failure: Exception = httpcore2.ConnectError("the host has no address")
-        for address in self._addresses:
-            left = min(CONNECT_SECONDS, self._deadline - time.monotonic())
-            if left <= 0:
-                raise httpcore2.ConnectTimeout("total deadline passed")
-            try:
-                stream = self._dialler.connect_tcp(address, port, left, local_address, socket_options)
-            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
-                failure = error
-            else:
-                return DeadlineStream(stream)
-        raise failure
 
 
 @cache

@@ -13,8 +13,6 @@ from app.settings import settings
 #: Content networks redirect once or twice; each hop is checked like the first.
 MAX_REDIRECTS = 4
 
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
-
 
 def fetch(media: Media, *, max_bytes: int) -> bytes:
     """The medium's content.
@@ -29,10 +27,9 @@ def fetch(media: Media, *, max_bytes: int) -> bytes:
     deadline = time.monotonic() + settings().media_transfer_timeout_ms / 1000
     for _ in range(MAX_REDIRECTS + 1):
         response = _get(url, headers, deadline - time.monotonic(), max_bytes)
-        location = response.headers.get("location")
-        if response.status not in _REDIRECTS or not location:
+        if response.location is None:
             break
-        onward = urljoin(url, location)
+        onward = urljoin(url, response.location)
         if _origin(onward) != _origin(url):
             headers = {}
         url = onward

@@ -8,7 +8,7 @@ import httpx2
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.errors import GiveUp, RetryLater
-from app.providers.deadline import total_deadline
+from app.http.deadline import total_deadline
 from app.providers.transport import http_client
 from app.redaction import redact, remember_secret
 from app.settings import Settings

@@ -12,9 +12,9 @@ from typing import cast
 from pydantic import SecretStr
 
 from app.errors import GiveUp, JobError
+from app.http.deadline import total_deadline
 from app.providers import outcomes
 from app.providers.base import Answer, Model, Prompt, ProviderModule, Reply
-from app.providers.deadline import total_deadline
 from app.providers.keys import check_key, needs_key
 from app.redaction import redact, remember_secret
 from app.settings import settings

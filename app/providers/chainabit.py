@@ -14,8 +14,8 @@ from urllib.parse import quote
 from pydantic import SecretStr
 
 from app.errors import GiveUp, JobError, RetryLater
+from app.http.deadline import total_deadline
 from app.providers import outcomes
-from app.providers.deadline import total_deadline
 from app.providers.keys import check_key
 from app.providers.media.base import Pending, Started, SubmissionUnknown
 from app.providers.media.calling import may_be_taken

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.providers.retry_after import parse_retry_after
+from app.http.retry_after import parse_retry_after
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from functools import cache
 import httpcore2
 import httpx2
 
-from app.providers.deadline import DeadlineBackend
+from app.http.deadline import DeadlineBackend
 
 #: A text answer is a few kilobytes; past this the other side is broken or hostile.
 MAX_RESPONSE_BYTES = 32 * 1024 * 1024

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.http import GuardedClient, OutboundError, OutboundRefusedError, Response
-from app.providers.retry_after import parse_retry_after
+from app.http.retry_after import parse_retry_after
 from app.redaction import redact
 
 #: Of a response that is not a success, so much is kept for whoever looks for the reason.

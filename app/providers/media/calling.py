@@ -12,9 +12,9 @@ import httpx2
 from pydantic import SecretStr
 
 from app.errors import GiveUp, JobError
+from app.http.deadline import total_deadline
 from app.providers import outcomes
 from app.providers.base import Model
-from app.providers.deadline import total_deadline
 from app.providers.keys import check_key, needs_key
 from app.providers.media.base import (
     Finished,

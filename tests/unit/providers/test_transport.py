@@ -9,8 +9,8 @@ import httpx2
 import pytest
 
 from app.errors import GiveUp, RetryLater
-from app.providers import deadline, google, outcomes, transport
-from app.providers.deadline import DeadlineBackend, total_deadline
+from app.http.deadline import DeadlineBackend, total_deadline
+from app.providers import google, outcomes, transport
 from app.providers.transport import http_client
 
 
@@ -89,7 +89,8 @@ def test_a_handshake_that_never_comes_does_not_outlast_the_deadline():
 
 
 def test_a_host_is_reached_at_the_first_address_that_listens(server, monkeypatch):
-    monkeypatch.setattr(deadline, "_addresses", lambda host, port: ["127.0.0.2", "127.0.0.1"])
+    backend = http_client()._transport._pool._network_backend
+    monkeypatch.setattr(backend, "_resolve", lambda host, port: ["127.0.0.2", "127.0.0.1"])
     url = server.url.replace("127.0.0.1", "some.host")
     assert http_client().post(f"{url}/nowhere", timeout=5).status_code == 404
 

@@ -9,14 +9,15 @@ deadline belongs to the thread, so a call must not move to another one half way.
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import httpcore2
+
+from app.http.resolution import Resolver, system_resolver
 
 #: Longest wait for one address of a host, so that an address which swallows packets leaves time for the next.
 CONNECT_SECONDS = 10.0
@@ -83,10 +84,18 @@ class DeadlineStream(httpcore2.NetworkStream):
 
 
 class DeadlineBackend(httpcore2.NetworkBackend):
-    """Opens connections that keep the calling thread's deadline, trying a host's addresses in turn."""
+    """Opens connections that keep the calling thread's deadline, trying a host's addresses in turn.
 
-    def __init__(self) -> None:
-        self._sockets = httpcore2.SyncBackend()
+    Parameters:
+      resolve: gives the addresses of a host.
+      sockets: connects to one address.
+    """
+
+    def __init__(
+        self, resolve: Resolver = system_resolver, sockets: httpcore2.NetworkBackend | None = None
+    ) -> None:
+        self._resolve = resolve
+        self._sockets = sockets or httpcore2.SyncBackend()
 
     def connect_tcp(
         self,
@@ -99,7 +108,7 @@ class DeadlineBackend(httpcore2.NetworkBackend):
         """Connect to the first address of `host` that accepts."""
         failure: Exception = httpcore2.ConnectError("the host has no address")
         patience = CONNECT_SECONDS if timeout is None else min(timeout, CONNECT_SECONDS)
-        for address in _addresses(host, port):
+        for address in self._look_up(host, port):
             left = _left(patience, httpcore2.ConnectTimeout)
             try:
                 stream = self._sockets.connect_tcp(address, port, left, local_address, socket_options)
@@ -109,10 +118,8 @@ class DeadlineBackend(httpcore2.NetworkBackend):
                 return DeadlineStream(stream)
         raise failure
 
-
-def _addresses(host: str, port: int) -> list[str]:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise httpcore2.ConnectError(f"the host name can't be resolved ({error.strerror})") from error
-    return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
+    def _look_up(self, host: str, port: int) -> Sequence[str]:
+        try:
+            return self._resolve(host, port)
+        except OSError as error:
+            raise httpcore2.ConnectError(f"the host name can't be resolved ({error.strerror})") from error
