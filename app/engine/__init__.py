@@ -5,8 +5,7 @@ try of a node has a thread of its own, and one more says that the run is alive.
 """
 
 from app.engine.execution import execute
-from app.engine.runners import KNOWN_TYPES
 from app.engine.shutdown import ShutdownNotices
 from app.engine.summary import Ending
 
-__all__ = ["KNOWN_TYPES", "Ending", "ShutdownNotices", "execute"]
+__all__ = ["Ending", "ShutdownNotices", "execute"]

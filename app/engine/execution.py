@@ -8,15 +8,14 @@ import structlog
 
 from app.database import Database
 from app.engine.crew import Crew, ShutdownBegun
-from app.engine.lenses import Lenses
 from app.engine.loop import RunLoop
 from app.engine.pulse import pulse
-from app.engine.runners import KNOWN_TYPES
 from app.engine.shutdown import told_of_shutdown
 from app.engine.summary import Ending
 from app.engine.tries import Trier
 from app.engine.writing import RunLost
 from app.errors import StaleClaim
+from app.nodes import field_kinds, node_types, problems_of, refusals
 from app.platform.workflows import RunHold, Verdict, WorkflowRun, fetch_graph, fetch_nodes
 from app.settings import settings
 from app.workflow import (
@@ -48,7 +47,7 @@ def execute(database: Database, run: WorkflowRun, hold: RunHold) -> Ending | Non
             progress = Progress(
                 graph, results_that_stand((row.model_dump() for row in stored), Resumption.RECOVERY)
             )
-            trier = Trier(Lenses(database, run), clean_root_inputs(run.context_inputs))
+            trier = Trier(database, run, clean_root_inputs(run.context_inputs))
             return RunLoop(database, hold, progress, trier, crew).run_to_end(
                 run, {str(row.node_id): row for row in stored}
             )
@@ -61,7 +60,13 @@ def _load(database: Database, hold: RunHold) -> Graph:
     rows = fetch_graph(database, hold.run_id)
     if rows is None:
         raise RunLost(Verdict.ENDED)
-    return load_graph(rows.nodes, rows.edges, known_types=KNOWN_TYPES)
+    return load_graph(
+        rows.nodes,
+        rows.edges,
+        known_types=node_types().keys() | refusals().keys(),
+        kinds=field_kinds(),
+        check=problems_of,
+    )
 
 
 def _let_go(database: Database, hold: RunHold, verdict: Verdict) -> None:

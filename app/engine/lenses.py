@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 from uuid import UUID
 
 from app import providers, templates
 from app.database import Database
 from app.errors import GiveUp
-from app.platform.keys import Payer, for_payer
-from app.platform.lens_nodes import fetch_lens, fetch_memory, fetch_provider
+from app.memo import Memo
+from app.nodes import Models
+from app.platform.lens_nodes import fetch_lens, fetch_memory
 from app.platform.workflows import WorkflowRun
-from app.providers.catalog import TEXT_PROVIDERS
-from app.settings import settings
 from app.workflow import (
     InputContract,
     Node,
@@ -26,12 +22,6 @@ from app.workflow import (
     read_contract,
     render_lens,
 )
-
-#: The model of a node where neither it nor its run names one; the platform's own default.
-DEFAULT_MODEL = "claude-sonnet-4-6"
-
-Key = TypeVar("Key", bound=Hashable)
-Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -47,12 +37,12 @@ class Lens:
 class Lenses:
     """Asks models for the lens nodes of one run; what those share is looked up once."""
 
-    def __init__(self, database: Database, run: WorkflowRun) -> None:
+    def __init__(self, database: Database, run: WorkflowRun, models: Models) -> None:
         self._database = database
         self._run = run
-        self._lens = _Memo(self._load_lens)
-        self._model = _Memo(self._find_model)
-        self._preface: _Memo[UUID, str] = _Memo(lambda agent: fetch_memory(database, agent))
+        self._models = models
+        self._lens = Memo(self._load_lens)
+        self._preface: Memo[UUID, str] = Memo(lambda agent: fetch_memory(database, agent))
 
     def contract_of(self, node: Node) -> OutputContract | None:
         """What the node's output must look like."""
@@ -74,15 +64,7 @@ class Lenses:
         )
         if lens.takes:
             check_input(lens.takes, dict(work.labels), work.bound)
-        model = self._model(work.node.config.model_id or self._run.global_model_id or DEFAULT_MODEL)
-        payer = Payer("platform_credit", None, self._run.owner_lenser_id)
-        key = for_payer(self._database, settings(), payer, model.provider)
-        return providers.ask(
-            model,
-            providers.Prompt(text=prompt),
-            key=key,
-            deadline_seconds=work.node.config.timeout_ms / 1000,
-        )
+        return self._models.ask(work.node, providers.Prompt(text=prompt))
 
     def _load_lens(self, version: tuple[str, str | None]) -> Lens:
         found = fetch_lens(self._database, *version)
@@ -96,14 +78,6 @@ class Lenses:
             takes=read_contract(InputContract, found.input_contract),
             gives=read_contract(OutputContract, found.output_contract),
         )
-
-    def _find_model(self, key: str) -> providers.Model:
-        """The model of a node, which may be named with its provider before a colon."""
-        provider = fetch_provider(self._database, key)
-        brand, colon, name = key.partition(":")
-        if provider is None and colon and brand in TEXT_PROVIDERS:
-            return providers.resolve_model(name, brand)
-        return providers.resolve_model(key, provider)
 
 
 def to_output(answer: providers.Answer, contract: OutputContract | None) -> Output:
@@ -124,18 +98,3 @@ def to_output(answer: providers.Answer, contract: OutputContract | None) -> Outp
 def _version_of(node: Node) -> tuple[str, str | None]:
     assert node.lens_id is not None, "a graph whose lens nodes have no lens is not loaded"
     return node.lens_id, node.version_id
-
-
-class _Memo(Generic[Key, Value]):
-    """What was loaded once is known from then on, to all threads; a failure isn't remembered."""
-
-    def __init__(self, load: Callable[[Key], Value]) -> None:
-        self._load = load
-        self._known: dict[Key, Value] = {}
-        self._guard = threading.Lock()
-
-    def __call__(self, key: Key) -> Value:
-        with self._guard:
-            if key not in self._known:
-                self._known[key] = self._load(key)
-            return self._known[key]

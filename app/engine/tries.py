@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import structlog
 
 from app import alerts, providers
-from app.database import CONNECTION_ERRORS
+from app.database import CONNECTION_ERRORS, Database
 from app.engine.lenses import Lenses, to_output
-from app.engine.runners import RUNNERS
 from app.errors import DatabaseError, GiveUp, RetryLater
+from app.nodes import Models, run_node
+from app.platform.workflows import WorkflowRun
 from app.workflow import (
     LENS,
     NodeFailure,
@@ -45,8 +46,11 @@ class Tried:
 class Trier:
     """Tries the nodes of one run; safe to use from many threads."""
 
-    def __init__(self, lenses: Lenses, inputs: JsonObject) -> None:
-        self._lenses = lenses
+    def __init__(self, database: Database, run: WorkflowRun, inputs: JsonObject) -> None:
+        self._database = database
+        self._run = run
+        self._models = Models(database, run)
+        self._lenses = Lenses(database, run, self._models)
         self._inputs = inputs
 
     def attempt(self, start: Start, number: int) -> Tried:
@@ -62,7 +66,8 @@ class Trier:
                 answer = self._lenses.ask(work)
                 result = self._completed_by(answer, work)
             else:
-                result = NodeResult(NodeStatus.COMPLETED, stored_output(RUNNERS[work.node.type](work)))
+                given = run_node(work, self._run, self._database, self._models)
+                result = NodeResult(NodeStatus.COMPLETED, stored_output(given))
         except NodeFailure as error:
             failure = error
         except (GiveUp, RetryLater) as error:

@@ -17,7 +17,6 @@ A node starts as soon as everything it waits for has ended, and sees only that, 
 makes no difference to it. The one exception is a node that halts the workflow: it ends what hasn't started.
 """
 
-from app.workflow.branching import take_branch, take_case
 from app.workflow.coercion import FieldKind, FieldKinds
 from app.workflow.contracts import (
     InputContract,
@@ -79,6 +78,4 @@ __all__ = [
     "render_lens",
     "results_that_stand",
     "stored_output",
-    "take_branch",
-    "take_case",
 ]

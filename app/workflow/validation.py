@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from app.workflow.coercion import FieldKinds
 from app.workflow.graph import Graph, Node
 from app.workflow.levels import nodes_on_cycles
 from app.workflow.problems import InvalidWorkflow, Problem
 from app.workflow.rows import LENS, Draft, read_draft
+
+#: What the type of a node has to say against it.
+NodeCheck: TypeAlias = Callable[[Node], Iterable[Problem]]
 
 
 @dataclass(frozen=True)
@@ -28,18 +31,26 @@ def load_graph(
     *,
     known_types: Collection[str],
     kinds: FieldKinds | None = None,
+    check: NodeCheck | None = None,
     limits: GraphLimits | None = None,
 ) -> Graph:
-    """Read, check and index a graph; raises `InvalidWorkflow` with everything that is wrong with it."""
+    """Read, check and index a graph; raises `InvalidWorkflow` with everything that is wrong with it.
+
+    `check` finds what the types of nodes themselves have to say about one.
+    """
     draft = read_draft(node_rows, edge_rows, kinds)
-    problems = find_problems(draft, known_types=known_types, limits=limits)
+    problems = find_problems(draft, known_types=known_types, check=check, limits=limits)
     if problems:
         raise InvalidWorkflow(problems)
     return Graph.of(draft.nodes, draft.edges)
 
 
 def find_problems(
-    draft: Draft, *, known_types: Collection[str], limits: GraphLimits | None = None
+    draft: Draft,
+    *,
+    known_types: Collection[str],
+    check: NodeCheck | None = None,
+    limits: GraphLimits | None = None,
 ) -> list[Problem]:
     """Everything that keeps a graph from being run; an empty graph has nothing wrong with it."""
     return [
@@ -47,6 +58,7 @@ def find_problems(
         *_sizes(draft, limits or GraphLimits()),
         *_duplicates(draft),
         *_types(draft.nodes, known_types),
+        *(problem for node in draft.nodes if check for problem in check(node)),
         *_edges(draft),
         *_cycles(draft),
     ]

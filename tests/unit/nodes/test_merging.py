@@ -7,17 +7,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from app.engine.merging import MOST_ITEMS, merge_branches
-from app.workflow import NodeFailure, Output, Work, stored_output
-from app.workflow.config import NodeConfig
-from app.workflow.graph import Node
+from app.nodes.merging import MOST_ITEMS, Merge, merge_branches
+from app.workflow import Output, stored_output
 
 
 def merged(*parents: Output, **settings: Any) -> Output:
-    node = Node("m", "merge", NodeConfig())
     given_by = [(f"p{number}", stored_output(parent)) for number, parent in enumerate(parents)]
-    return merge_branches(Work(node, {}, frozenset(), settings, given_by, dict(given_by)))
+    return merge_branches(Merge.model_validate(settings), given_by)
 
 
 def items(*values: Any) -> Output:
@@ -56,8 +54,8 @@ def test_items_of_the_first_parent_are_completed_by_those_with_the_same_key() ->
 @pytest.mark.parametrize(
     "settings", [{"mode": "shuffle"}, {"maxItems": 0}, {"maxItems": MOST_ITEMS + 1}, {"mode": "key_join"}]
 )
-def test_settings_that_can_not_work_fail_the_node(settings: dict[str, Any]) -> None:
-    with pytest.raises(NodeFailure, match="invalid_config"):
+def test_settings_that_can_not_work_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
         merged(items(1), **settings)
 
 

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from typing import Annotated
 
+from pydantic import AfterValidator, Field, JsonValue
+
+from app.nodes.settings import NodeSettings, spelled
+from app.workflow import NodeFailure
 from app.workflow.language import ExpressionError, Operator, parse_expression
 from app.workflow.paths import lookup
-from app.workflow.results import NodeFailure
 from app.workflow.values import JsonObject
 
 #: Most cases of one switch.
 MOST_CASES = 100
 
 
-class Comparison(BaseModel):
-    """An operator on a value, or an expression; an expression that only names a value is a path to it."""
+def _readable(expression: str) -> str:
+    if expression.strip():
+        try:
+            parse_expression(expression)
+        except ExpressionError as error:
+            raise ValueError(str(error)) from None
+    return expression
 
-    model_config = ConfigDict(extra="ignore")
+
+class Comparison(NodeSettings):
+    """An operator on a value, or an expression; an expression that only names a value is a path to it."""
 
     operator: Operator | None = None
     value: JsonValue = None
-    expression: str | None = Field(default=None, validation_alias=AliasChoices("expression", "condition"))
-    input_path: str = Field(default="", validation_alias=AliasChoices("inputPath", "input_path"))
+    expression: Annotated[str, AfterValidator(_readable)] | None = Field(
+        default=None, validation_alias=spelled("expression", "condition")
+    )
+    input_path: str = ""
 
     def holds(self, data: JsonValue) -> bool:
         """Whether the test is true of the upstream's data; raises `ExpressionError`."""
@@ -40,35 +52,32 @@ class Case(Comparison):
     label: str | None = None
 
 
-class Switch(BaseModel):
+class Switch(NodeSettings):
     """The settings of a switch node."""
 
     cases: list[Case] = Field(default_factory=list, max_length=MOST_CASES)
-    default_branch: str = Field(
-        default="default", validation_alias=AliasChoices("defaultBranch", "default_branch")
-    )
-    input_path: str = Field(default="", validation_alias=AliasChoices("inputPath", "input_path"))
+    default_branch: str = "default"
+    input_path: str = ""
 
 
-def take_branch(settings: JsonObject, data: JsonValue, node_id: str) -> JsonObject:
-    """The data of an if node: `branch` is `'true'` or `'false'`; raises `NodeFailure` for bad settings."""
+def take_branch(test: Comparison, data: JsonValue, node_id: str) -> JsonObject:
+    """The data of an if node: `branch` is `'true'` or `'false'`; raises `NodeFailure`."""
     try:
-        matched = Comparison.model_validate(settings).holds(data)
-    except (ValidationError, ExpressionError) as error:
-        raise _bad_settings(error) from None
+        matched = test.holds(data)
+    except ExpressionError as error:
+        raise _unusable(error) from None
     return {"branch": "true" if matched else "false", "matched": matched, "nodeId": node_id}
 
 
-def take_case(settings: JsonObject, data: JsonValue) -> JsonObject:
+def take_case(switch: Switch, data: JsonValue) -> JsonObject:
     """The data of a switch node: the first case that matches, or the default with index -1."""
     try:
-        switch = Switch.model_validate(settings)
         subject = lookup(_names(data), switch.input_path) if switch.input_path.strip() else data
         for index, case in enumerate(switch.cases):
             if case.holds(subject):
                 return {"matchedBranch": case.label or str(index), "matchedIndex": index}
-    except (ValidationError, ExpressionError) as error:
-        raise _bad_settings(error) from None
+    except ExpressionError as error:
+        raise _unusable(error) from None
     return {"matchedBranch": switch.default_branch, "matchedIndex": -1}
 
 
@@ -78,8 +87,5 @@ def _names(data: JsonValue) -> JsonObject:
     return {**whole, **data} if isinstance(data, dict) else whole
 
 
-def _bad_settings(error: ValidationError | ExpressionError) -> NodeFailure:
-    if isinstance(error, ExpressionError):
-        return NodeFailure(f"invalid_config: expression, {error}")
-    keys = sorted({".".join(map(str, problem["loc"])) for problem in error.errors()})
-    return NodeFailure(f"invalid_config: {', '.join(keys)}")
+def _unusable(error: ExpressionError) -> NodeFailure:
+    return NodeFailure(f"invalid_config: expression, {error}")

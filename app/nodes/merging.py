@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import Field, JsonValue, model_validator
 
-from app.workflow import NodeFailure, Output, Work, data_of
+from app.nodes.settings import NodeSettings, spelled
+from app.workflow import NodeId, Output, data_of
 from app.workflow.values import JsonObject
 
 #: Most items that a merge gives.
@@ -14,27 +16,26 @@ MOST_ITEMS = 1000
 _BLANK_LINE = "\n\n"
 
 
-class Merge(BaseModel):
+class Merge(NodeSettings):
     """The settings of a merge node."""
 
-    model_config = ConfigDict(extra="ignore")
-
-    mode: Literal["append", "combine", "key_join"] = "append"
-    join_key: str = Field(default="", validation_alias=AliasChoices("joinKey", "join_key"))
-    max_items: int = Field(
-        default=MOST_ITEMS, ge=1, le=MOST_ITEMS, validation_alias=AliasChoices("maxItems", "max_items")
+    mode: Literal["append", "combine", "key_join"] = Field(
+        default="append", validation_alias=spelled("mode", "strategy")
     )
+    join_key: str = Field(default="", validation_alias=spelled("joinKey", "mergeKey"))
+    max_items: int = Field(default=MOST_ITEMS, ge=1, le=MOST_ITEMS)
+
+    @model_validator(mode="after")
+    def _needs_a_key(self) -> Merge:
+        if self.mode == "key_join" and not self.join_key:
+            raise ValueError("key_join needs a joinKey")
+        return self
 
 
-def merge_branches(work: Work) -> Output:
-    """Merge what the completed parents gave, in the order of their edges; raises `NodeFailure`."""
-    try:
-        merge = Merge.model_validate(work.settings)
-    except ValidationError as error:
-        keys = sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]})
-        raise NodeFailure(f"invalid_config: {', '.join(keys)}") from None
-    branches = [_value(given) for _, given in work.parents]
-    text = _BLANK_LINE.join(str(given["output"]) for _, given in work.parents if given.get("output"))
+def merge_branches(merge: Merge, parents: Sequence[tuple[NodeId, JsonObject]]) -> Output:
+    """Merge what the completed parents gave, in the order of their edges."""
+    branches = [_value(given) for _, given in parents]
+    text = _BLANK_LINE.join(str(given["output"]) for _, given in parents if given.get("output"))
     if merge.mode == "append":
         data = _append(branches, merge.max_items)
     elif merge.mode == "combine":
@@ -69,8 +70,6 @@ def _combine(branches: list[JsonValue]) -> JsonObject:
 
 def _key_join(branches: list[JsonValue], merge: Merge) -> JsonObject:
     """Each object of the first parent, completed by those of the others that have the same key."""
-    if not merge.join_key:
-        raise NodeFailure("invalid_config: joinKey")
     left = _objects(branches[0]) if branches else []
     right = [item for branch in branches[1:] for item in _objects(branch)]
     by_key: dict[str, JsonObject] = {}

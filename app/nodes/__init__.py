@@ -1,0 +1,33 @@
+"""What a workflow's nodes do: one module per family, one function with a model of its settings per type.
+
+A node type is a function with the decorator `node_type`. It takes a `Task` and gives an `Output`, or raises
+`NodeFailure`, or `GiveUp` and `RetryLater` with codes of the house. Its settings are parsed before a run
+starts: `problems_of` names what is wrong with them. No node completes for something that it did not do.
+"""
+
+from app.nodes import branches, refused, triggers
+from app.nodes.checking import problems_of
+from app.nodes.models import Models
+from app.nodes.registry import Effect, NodeType, field_kinds, node_type, node_types, refusals
+from app.nodes.running import run_node
+from app.nodes.settings import NodeSettings, spelled
+from app.nodes.task import Task
+
+#: The modules whose types exist.
+FAMILIES = (triggers, branches, refused)
+
+__all__ = [
+    "FAMILIES",
+    "Effect",
+    "Models",
+    "NodeSettings",
+    "NodeType",
+    "Task",
+    "field_kinds",
+    "node_type",
+    "node_types",
+    "problems_of",
+    "refusals",
+    "run_node",
+    "spelled",
+]

@@ -1,0 +1,37 @@
+"""Where a workflow parts and comes together: decisions, merges, and passing on."""
+
+from __future__ import annotations
+
+from app.nodes.branching import Comparison, Switch, take_branch, take_case
+from app.nodes.merging import Merge, merge_branches
+from app.nodes.registry import node_type
+from app.nodes.settings import NodeSettings
+from app.nodes.task import Task
+from app.workflow import Output, data_of
+
+
+@node_type("if_condition", config=Comparison, gives=("branch", "matched", "nodeId"))
+def decide(task: Task[Comparison]) -> Output:
+    """Decide which of two ways to go."""
+    return Output(artifact_kind="json", data=take_branch(task.config, task.subject, task.node.id))
+
+
+@node_type("switch", config=Switch, gives=("matchedBranch", "matchedIndex"))
+def choose(task: Task[Switch]) -> Output:
+    """Choose one of many ways to go."""
+    return Output(artifact_kind="json", data=take_case(task.config, task.subject))
+
+
+@node_type("merge", config=Merge, gives=("items", "merged", "totalCount"))
+def merge(task: Task[Merge]) -> Output:
+    """Make one output of what all parents gave."""
+    return merge_branches(task.config, task.work.parents)
+
+
+@node_type("pass_through")
+def pass_on(task: Task[NodeSettings]) -> Output:
+    """Give the first parent's output as it is."""
+    if not task.work.parents:
+        return Output(data=dict(task.work.labels))
+    data = data_of(task.given)
+    return Output(text=task.text, data=data if isinstance(data, dict) else {})
