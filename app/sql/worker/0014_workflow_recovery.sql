@@ -105,12 +105,13 @@ BEGIN
     RETURN v_count;
 END $$;
 
--- Forget how followers of runs were told, and graphs of runs that were never ended, after a while.
+-- Forget how followers of runs were told, and graphs and effects of runs that have ended, after a while.
 CREATE FUNCTION worker.prune_workflow_runs(p_older_than interval, p_batch integer DEFAULT 1000) RETURNS integer
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     v_channels integer;
     v_graphs integer;
+    v_effects integer;
 BEGIN
     DELETE FROM worker.run_channels c WHERE c.run_id IN (
         SELECT o.run_id FROM worker.run_channels o WHERE o.touched_at < now() - p_older_than
@@ -122,7 +123,15 @@ BEGIN
           AND (r.id IS NULL OR r.status IN ('completed', 'failed', 'cancelled', 'timed_out'))
         ORDER BY o.taken_at LIMIT p_batch);
     GET DIAGNOSTICS v_graphs = ROW_COUNT;
-    RETURN v_channels + v_graphs;
+    DELETE FROM worker.node_effects d USING (
+        SELECT o.run_id, o.node_id, o.effect
+        FROM worker.node_effects o LEFT JOIN lenses.workflow_runs r ON r.id = o.run_id
+        WHERE o.begun_at < now() - p_older_than
+          AND (r.id IS NULL OR r.status IN ('completed', 'failed', 'cancelled', 'timed_out'))
+        ORDER BY o.begun_at LIMIT p_batch) AS old
+    WHERE (d.run_id, d.node_id, d.effect) = (old.run_id, old.node_id, old.effect);
+    GET DIAGNOSTICS v_effects = ROW_COUNT;
+    RETURN v_channels + v_graphs + v_effects;
 END $$;
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA worker FROM PUBLIC;

@@ -1,0 +1,104 @@
+"""What nodes did to the world outside, written down so that a resumed run doesn't do it twice."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+from psycopg2.extensions import cursor
+from psycopg2.extras import Json
+from pydantic import JsonValue
+
+from app.database import CONNECTION_ERRORS, Database
+from app.platform.json_values import storable
+from app.platform.rows import only_row
+
+#: A receipt is worth some tries: without it nobody knows whether the effect happened.
+TRIES = 4
+PAUSE_SECONDS = 0.5
+
+_BEGIN = "SELECT * FROM worker.begin_node_effect(%s, %s, %s, %s)"
+_KEEP = """
+    UPDATE worker.node_effects SET sent_at = now(), receipt = %s
+    WHERE run_id = %s AND node_id = %s AND effect = %s
+"""
+
+
+class Standing(StrEnum):
+    """What is known of an effect that shall happen; the values of worker.begin_node_effect."""
+
+    NEW = "new"
+    SENT = "sent"
+    UNKNOWN = "unknown"
+    OVER_LIMIT = "over_limit"
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One thing that one node of one run does outside; `name` says what, such as `email`."""
+
+    run_id: UUID
+    node_id: UUID
+    name: str
+
+    @property
+    def row(self) -> tuple[UUID, UUID, str]:
+        """The key of its row."""
+        return self.run_id, self.node_id, self.name
+
+
+@dataclass(frozen=True)
+class Begun:
+    """How an effect stands, with the receipt of one that was sent before."""
+
+    standing: Standing
+    receipt: dict[str, JsonValue]
+
+
+def begin(database: Database, effect: Effect, *, most_per_run: int | None = None) -> Begun:
+    """Write down that an effect is about to be begun, unless it was begun before.
+
+    `most_per_run` limits how many effects of this name a run may have.
+    """
+    return _read(database.call(_BEGIN, (*effect.row, most_per_run))[0])
+
+
+def keep_receipt(database: Database, effect: Effect, receipt: dict[str, JsonValue]) -> None:
+    """Write down that the other side has it; what the receipt holds is given again on resuming."""
+    for tries_left in reversed(range(TRIES)):
+        try:
+            database.call(_KEEP, (Json(storable(receipt)), *effect.row))
+            return
+        except CONNECTION_ERRORS:
+            if not tries_left:
+                raise
+            time.sleep(PAUSE_SECONDS)
+
+
+def forget(database: Database, effect: Effect) -> None:
+    """Take back that an effect was begun: the other side certainly has nothing."""
+    database.call(
+        "DELETE FROM worker.node_effects"
+        " WHERE run_id = %s AND node_id = %s AND effect = %s AND sent_at IS NULL",
+        effect.row,
+    )
+
+
+def record(tx: cursor, effect: Effect, receipt: dict[str, JsonValue]) -> dict[str, JsonValue] | None:
+    """Write down an effect that is part of the same transaction.
+
+    Returns None if it is new; else the earlier receipt, and then the effect must not happen again.
+    """
+    tx.execute(_BEGIN, (*effect.row, None))
+    begun = _read(only_row(tx))
+    if begun.standing is not Standing.NEW:
+        return begun.receipt
+    tx.execute(_KEEP, (Json(storable(receipt)), *effect.row))
+    return None
+
+
+def _read(row: dict[str, object]) -> Begun:
+    receipt = row["receipt"]
+    return Begun(Standing(str(row["standing"])), receipt if isinstance(receipt, dict) else {})
