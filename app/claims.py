@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from psycopg2.extensions import cursor
 
+from app.calls import Call, call_parameters
 from app.database import Database
 from app.errors import JobError, StaleClaim
 
@@ -39,7 +40,8 @@ class Opened(StrEnum):
 class Claim(Generic[Job]):
     """One attempt at one job.
 
-    `job` is the claimed row, parsed; `errors` and `deaths` count what earlier attempts ended in.
+    `job` is the claimed row, parsed; `errors` and `deaths` count what earlier attempts ended in. `calls` are
+    those to providers that are still to be written down.
     """
 
     database: Database
@@ -50,6 +52,7 @@ class Claim(Generic[Job]):
     attempt: int
     errors: int
     deaths: int
+    calls: list[Call] = field(default_factory=list)
 
     @contextmanager
     def finish(self, outcome: str = "succeeded", error: JobError | None = None) -> Iterator[cursor]:
@@ -60,32 +63,37 @@ class Claim(Generic[Job]):
         """
         with self.database.transaction() as tx:
             tx.execute(
-                "SELECT worker.finish_claim(%s, %s, %s, %s, %s) AS verdict",
+                "SELECT worker.finish_claim(%s, %s, %s, %s, %s, %s) AS verdict",
                 (
                     self.message_id,
                     self.attempt,
                     outcome,
                     error.code if error else None,
                     error.message if error else None,
+                    call_parameters(self.calls),
                 ),
             )
             verdict = _only(tx)["verdict"]
             if verdict == "ours":
                 yield tx
-                return
+        self.calls.clear()
+        if verdict == "ours":
+            return
         raise StaleClaim if verdict == "stale" else StaleClaim("the job was deleted or cancelled")
 
     def release(self, error: JobError | None = None) -> None:
         """Put the job down until its message comes again; an error counts, a hand-back doesn't."""
         rows = self.database.call(
-            "SELECT worker.release_claim(%s, %s, %s, %s) AS ours",
+            "SELECT worker.release_claim(%s, %s, %s, %s, %s) AS ours",
             (
                 self.message_id,
                 self.attempt,
                 error.code if error else None,
                 error.message if error else None,
+                call_parameters(self.calls),
             ),
         )
+        self.calls.clear()
         if not rows[0]["ours"]:
             raise StaleClaim
 

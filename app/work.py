@@ -21,6 +21,7 @@ from pydantic import BaseModel, ValidationError
 
 from app import alerts
 from app.backoff import backoff_ms
+from app.calls import collect_calls
 from app.claims import Claim, Opened, hand_back, open_claim
 from app.database import CONNECTION_ERRORS, database
 from app.errors import DatabaseError, GiveUp, JobError, PutBack, RetryLater, StaleClaim
@@ -115,6 +116,7 @@ def _run_ticket(kind: Kind, hint: str | None) -> None:
         return
     with (
         open_claims.track(claim),
+        collect_calls(claim.calls),
         structlog.contextvars.bound_contextvars(kind=kind.name, job=str(claim.job_id), attempt=claim.attempt),
     ):
         try:

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 from psycopg2.extensions import connection
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Column, Table
+from rich.text import Text
 
 from app.cli.sessions import fetch, worker_session
 
@@ -22,7 +23,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Look again every second until Ctrl-C.")] = False,
 ) -> None:
-    """Show each kind of work, each queue and each worker."""
+    """Show each kind of work, each queue, each AI provider and each worker."""
     with worker_session() as session:
         if as_json:
             print(json.dumps(read_status(session), default=_plain))
@@ -42,6 +43,9 @@ def read_status(session: connection) -> dict[str, Any]:
         "queues": {
             row.pop("queue_name"): row
             for row in fetch(session, "SELECT * FROM worker.queues ORDER BY queue_name")
+        },
+        "providers": {
+            row.pop("provider"): row for row in fetch(session, "SELECT * FROM worker.provider_status()")
         },
         "workers": fetch(
             session,
@@ -66,12 +70,32 @@ def _draw(status: dict[str, Any]) -> Group:
         kinds.add_row(
             kind, *(str(row[name]) for name in counts), _times(row, "pickup"), _times(row, "duration")
         )
+    return Group(kinds, "", *_draw_providers(status["providers"]), _draw_workers(status["workers"]))
+
+
+def _draw_providers(providers: dict[str, dict[str, Any]]) -> list[RenderableType]:
+    if not providers:
+        return []
+    table = Table("provider", box=None, padding=(0, 2, 0, 0))
+    for heading in ("calls/h", "errors/h", "error rate", "latency ms p50/p99"):
+        table.add_column(heading, justify="right")
+    table.add_column("most frequent error")
+    for provider, row in providers.items():
+        counts = (str(row["calls_last_hour"]), str(row["errors_last_hour"]))
+        error = Text(row["most_frequent_error"] or "")
+        table.add_row(provider, *counts, f"{row['error_rate']:.1%}", _times(row, "latency"), error)
+    return [table, ""]
+
+
+def _draw_workers(rows: list[dict[str, Any]]) -> RenderableType:
+    if not rows:
+        return "No worker runs."
     workers = Table("worker", "threads", "in flight", "up", "lease", box=None, padding=(0, 2, 0, 0))
-    for row in status["workers"]:
+    for row in rows:
         up = f"{row['up_seconds'] / 60:.0f} min"
         alive = "held" if row["alive"] else "lost"
         workers.add_row(row["worker_id"], str(row["threads"]), str(row["in_flight"]), up, alive)
-    return Group(kinds, "", workers if status["workers"] else "No worker runs.")
+    return workers
 
 
 def _times(row: dict[str, Any], name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from uuid import UUID
 
+from app.calls import Call
 from app.engine.tries import Tried
 from app.platform.run_events import RunEvent, RunEventType
 from app.platform.workflows import NodeWrite
@@ -29,6 +30,7 @@ class Page:
         self._nodes = nodes
         self.writes: list[NodeWrite] = []
         self.events: list[RunEvent] = []
+        self.calls: list[Call] = []
 
     def __bool__(self) -> bool:
         return bool(self.writes or self.events)
@@ -48,6 +50,7 @@ class Page:
     def wait_for_retry(self, tried: Tried, delay_ms: int) -> None:
         """A try failed, and there will be another."""
         assert tried.failure is not None, "only a failed try is followed by another"
+        self.calls += tried.calls
         reason = "rate_limit" if tried.failure.cause is Cause.RATE_LIMIT else "retry_backoff"
         self.writes.append(
             NodeWrite(
@@ -71,6 +74,7 @@ class Page:
     def end(self, tried: Tried) -> None:
         """A node's work is done, well or badly."""
         result, answer = tried.result, tried.answer
+        self.calls += tried.calls
         self.writes.append(
             NodeWrite(
                 node_id=UUID(tried.node_id),

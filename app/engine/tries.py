@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
 from app import alerts, providers
+from app.calls import Call, collect_calls
 from app.database import CONNECTION_ERRORS, Database
 from app.engine.lenses import Lenses, to_output
 from app.errors import DatabaseError, GiveUp, RetryLater
@@ -41,6 +42,7 @@ class Tried:
     failure: NodeFailure | None = None
     labels: JsonObject | None = None
     answer: providers.Answer | None = None
+    calls: list[Call] = field(default_factory=list)
 
 
 class Trier:
@@ -59,15 +61,17 @@ class Trier:
         labels: JsonObject | None = None
         answer: providers.Answer | None = None
         failure: NodeFailure | None = None
+        calls: list[Call] = []
         try:
             work = prepare(start, self._inputs)
             labels = dict(work.labels)
-            if work.node.type == LENS:
-                answer = self._lenses.ask(work)
-                result = self._completed_by(answer, work)
-            else:
-                given = run_node(work, self._run, self._database, self._models)
-                result = NodeResult(NodeStatus.COMPLETED, stored_output(given))
+            with collect_calls(calls):
+                if work.node.type == LENS:
+                    answer = self._lenses.ask(work)
+                    result = self._completed_by(answer, work)
+                else:
+                    given = run_node(work, self._run, self._database, self._models)
+                    result = NodeResult(NodeStatus.COMPLETED, stored_output(given))
         except NodeFailure as error:
             failure = error
         except (GiveUp, RetryLater) as error:
@@ -86,6 +90,7 @@ class Trier:
             failure=failure,
             labels=labels,
             answer=answer,
+            calls=calls,
         )
 
     def _completed_by(self, answer: providers.Answer, work: Work) -> NodeResult:

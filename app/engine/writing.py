@@ -36,7 +36,7 @@ def write(database: Database, hold: RunHold, page: Page) -> None:
         return
     for tries_left in reversed(range(TRIES)):
         try:
-            verdict = hold.save(database, page.writes, page.events)
+            verdict = hold.save(database, page.writes, page.events, page.calls)
             break
         except CONNECTION_ERRORS as error:
             if not tries_left:

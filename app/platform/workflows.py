@@ -12,6 +12,7 @@ from psycopg2.extensions import cursor
 from psycopg2.extras import Json
 from pydantic import BaseModel, Field, JsonValue, NonNegativeInt
 
+from app.calls import Call, call_parameters
 from app.database import Database
 from app.errors import JobError
 from app.platform.json_values import storable
@@ -107,15 +108,20 @@ class RunHold(BaseModel):
         return self._ask(database, "SELECT worker.heartbeat_workflow_run(%s, %s, %s) AS verdict")
 
     def save(
-        self, database: Database, results: Sequence[NodeWrite], events: Sequence[RunEvent] = ()
+        self,
+        database: Database,
+        results: Sequence[NodeWrite],
+        events: Sequence[RunEvent] = (),
+        calls: Sequence[Call] = (),
     ) -> Verdict:
-        """Write nodes and tell of them, in one transaction and one round trip."""
+        """Write nodes, events, and what was asked of providers, in one transaction and one round trip."""
         written = [storable(result.model_dump(mode="json", exclude_none=True)) for result in results]
         return self._ask(
             database,
-            "SELECT worker.save_run_progress(%s, %s, %s, %s, %s::jsonb[]) AS verdict",
+            "SELECT worker.save_run_progress(%s, %s, %s, %s, %s::jsonb[], p_calls => %s) AS verdict",
             Json(written),
             event_parameters(events),
+            call_parameters(calls),
         )
 
     def close_ended(self, database: Database) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 import traceback
 from collections.abc import Callable
 from importlib import import_module
@@ -11,6 +10,7 @@ from typing import cast
 
 from pydantic import SecretStr
 
+from app.calls import measured
 from app.errors import GiveUp, JobError
 from app.http.deadline import total_deadline
 from app.providers import outcomes
@@ -43,12 +43,15 @@ def ask(model: Model, prompt: Prompt, *, key: SecretStr, deadline_seconds: float
     provider = "echo" if settings().echo_provider else model.provider
     module = _module(provider)
     secret = _checked(key, provider)
-    started = time.monotonic()
-    with total_deadline(deadline_seconds):
-        reply = _attempt(lambda: module.complete(model, prompt, secret, deadline_seconds), provider, secret)
-    failure = outcomes.judge_reply(reply, provider, secret)
-    if failure:
-        raise failure
+    with measured(provider, model.key, "answer") as call:
+        with total_deadline(deadline_seconds):
+            reply = _attempt(
+                lambda: module.complete(model, prompt, secret, deadline_seconds), provider, secret
+            )
+        call.tokens_in, call.tokens_out = reply.tokens_in, reply.tokens_out
+        failure = outcomes.judge_reply(reply, provider, secret)
+        if failure:
+            raise failure
     return Answer(
         text=reply.text.replace("\x00", ""),  # Postgres stores no NUL
         tokens_in=reply.tokens_in,
@@ -57,7 +60,7 @@ def ask(model: Model, prompt: Prompt, *, key: SecretStr, deadline_seconds: float
         provider=provider,
         model=model.key,
         request_id=reply.request_id,
-        latency_ms=round((time.monotonic() - started) * 1000),
+        latency_ms=call.duration_ms,
         usage=dict(reply.usage),
     )
 

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from pydantic import SecretStr
 
+from app.calls import measured
 from app.errors import GiveUp, JobError, RetryLater
 from app.http.deadline import total_deadline
 from app.providers import outcomes
@@ -106,7 +107,8 @@ def submit(session: Session, *, contender_key: SecretStr, deadline_seconds: floa
             return SubmissionUnknown(judged.message, "chainabit.submission_unknown")
         return judged
 
-    return _attempt(post, judge, deadline_seconds)
+    with measured("chainabit", session.model_key, "order"):
+        return _attempt(post, judge, deadline_seconds)
 
 
 def poll(session_id: str, *, deadline_seconds: float) -> Pending | Answered:
@@ -130,7 +132,8 @@ def poll(session_id: str, *, deadline_seconds: float) -> Pending | Answered:
             raise GiveUp("chainabit.empty_result", "the session completed without any text")
         return Answered(text.replace("\x00", ""))  # Postgres stores no NUL
 
-    return _attempt(get, _judge, deadline_seconds)
+    with measured("chainabit", "session", "poll"):
+        return _attempt(get, _judge, deadline_seconds)
 
 
 def _attempt(

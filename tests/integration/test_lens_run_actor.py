@@ -55,6 +55,15 @@ def ended(connection: Connection, run: UUID) -> dict[str, Any]:
     return eventually(look, what="the run's end")
 
 
+def recorded_calls(connection: Connection) -> list[tuple[Any, ...]]:
+    with connection.cursor() as row:
+        row.execute(
+            "SELECT provider, model, purpose, tokens_in > 0 AND tokens_out > 0, error_code"
+            " FROM worker.provider_calls ORDER BY ended_at"
+        )
+        return row.fetchall()
+
+
 @pytest.mark.parametrize("platform_profile", ["repaired", "faulty"])
 def test_an_answer_is_stored_with_usage_and_artifact(
     worker: None, provider: ProviderServer, connection: Connection
@@ -91,6 +100,11 @@ def test_transient_errors_are_tried_again_until_it_works(
     run = ended(connection, enqueue_lens_run(connection, model="gpt-4o", inputs={"prompt": "hi"}))
     assert (run["status"], run["errors"]) == ("succeeded", 2)
     assert len(provider.calls) == 3
+    assert recorded_calls(connection) == [
+        ("openai", "gpt-4o", "answer", False, "provider.unavailable"),
+        ("openai", "gpt-4o", "answer", False, "provider.connection_failed"),
+        ("openai", "gpt-4o", "answer", True, None),
+    ]
 
 
 def test_transient_errors_are_not_tried_for_ever(

@@ -72,6 +72,37 @@ def test_the_status_names_queues_and_workers(connection: Connection) -> None:
     assert "box:1" in CliRunner().invoke(app, ["status"]).output
 
 
+def test_the_status_tells_how_providers_do(connection: Connection) -> None:
+    connection.cursor().execute(
+        """
+        INSERT INTO worker.provider_calls (
+            ended_at, kind, job, provider, model, purpose, duration_ms, error_code)
+        SELECT now() - c.age, 'lens_run', gen_random_uuid(), c.provider, 'm', c.purpose, c.ms, c.error
+        FROM (VALUES
+            (interval '1 minute', 'openai', 'answer', 100, NULL),
+            (interval '2 minutes', 'openai', 'answer', 300, NULL),
+            (interval '3 minutes', 'openai', 'answer', 9000, 'provider.timeout'),
+            (interval '3 minutes', 'openai', 'poll', 1, NULL),
+            (interval '2 hours', 'openai', 'answer', 7000, NULL),
+            (interval '2 hours', 'mistral', 'answer', 7000, NULL)
+        ) AS c (age, provider, purpose, ms, error)
+        """
+    )
+    assert run("status")["providers"] == {
+        "openai": {
+            "calls_last_hour": 4,
+            "errors_last_hour": 1,
+            "error_rate": 0.25,
+            "latency_p50_ms": 200,
+            "latency_p99_ms": 298,
+            "most_frequent_error": "provider.timeout",
+        }
+    }
+    told = CliRunner().invoke(app, ["status"]).output
+    for word in ("openai", "25.0%", "200/298", "provider.timeout"):
+        assert word in told
+
+
 def test_a_jobs_story_has_every_attempt(jobs_database: Database, connection: Connection) -> None:
     first = claim(jobs_database, connection)
     first.release(RetryLater("provider.timeout", "slow"))

@@ -169,6 +169,8 @@ def test_a_branching_run_goes_one_way_and_tells_of_it_in_order(
         "summarise": "skipped",
         "join": "completed",
     }
+    calls = rows(connection, "SELECT kind, job, error_code FROM worker.provider_calls")
+    assert calls == [{"kind": "workflow_run", "job": run_id, "error_code": None}] * len(provider.calls)
     assert told(connection, run_id, workflow) == [
         "run.started",
         "node.started start",

@@ -11,6 +11,7 @@ from typing import TypeVar, cast
 import httpx2
 from pydantic import SecretStr
 
+from app.calls import measured
 from app.errors import GiveUp, JobError
 from app.http.deadline import total_deadline
 from app.providers import outcomes
@@ -72,7 +73,7 @@ def submit(
         judged = _judge(error, provider, secret)
         return SubmissionUnknown(judged.message) if may_be_taken(error) else judged
 
-    with total_deadline(deadline_seconds):
+    with measured(provider, model.key, "order"), total_deadline(deadline_seconds):
         return _attempt(lambda: module.submit(order, secret, deadline_seconds), judge)
 
 
@@ -86,7 +87,7 @@ def poll(task: Task, *, key: SecretStr, deadline_seconds: float) -> Pending | Fi
     if not hasattr(module, "poll"):
         raise GiveUp("provider.modality_unsupported", f"{provider} makes {task.kind} at once, not as tasks")
     secret = _checked(key, provider)
-    with total_deadline(deadline_seconds):
+    with measured(provider, task.wire_model, "poll"), total_deadline(deadline_seconds):
         return _attempt(
             lambda: module.poll(task, secret, deadline_seconds),
             lambda error: _judge(error, provider, secret),

@@ -125,15 +125,19 @@ END $$;
 
 -- End a claim for good and say whether the caller may write the job's results:
 -- ours (yes) | stale (a newer attempt owns the job) | gone (the job was deleted or cancelled meanwhile).
+-- Calls to providers are written down whatever the verdict: they were paid for.
 CREATE FUNCTION worker.finish_claim(
     p_message_id uuid, p_attempt integer, p_outcome text,
-    p_error_code text DEFAULT NULL, p_error_message text DEFAULT NULL
+    p_error_code text DEFAULT NULL, p_error_message text DEFAULT NULL, p_calls jsonb DEFAULT NULL
 ) RETURNS text
 LANGUAGE plpgsql SET search_path = worker, public AS $$
 DECLARE
     v_claim worker.claims;
     v_job jsonb;
 BEGIN
+    IF p_calls IS NOT NULL THEN
+        PERFORM worker.note_calls(p_message_id, p_calls);
+    END IF;
     UPDATE worker.claims c
     SET state = 'finished', finished_at = now(), outcome = p_outcome,
         error_code = p_error_code, error_message = p_error_message,
@@ -154,9 +158,11 @@ BEGIN
     RETURN 'ours';
 END $$;
 
--- Put a claim down until its message comes again. Only an error that is named is counted.
+-- Put a claim down until its message comes again. Only an error that is named is counted. The calls of an
+-- attempt that was cut short, because it was no longer wanted, say nothing of the provider.
 CREATE FUNCTION worker.release_claim(
-    p_message_id uuid, p_attempt integer, p_error_code text DEFAULT NULL, p_error_message text DEFAULT NULL
+    p_message_id uuid, p_attempt integer, p_error_code text DEFAULT NULL, p_error_message text DEFAULT NULL,
+    p_calls jsonb DEFAULT NULL
 ) RETURNS boolean
 LANGUAGE plpgsql SET search_path = '' AS $$
 BEGIN
@@ -168,7 +174,13 @@ BEGIN
         error_code = coalesce(p_error_code, c.error_code),
         error_message = coalesce(p_error_message, c.error_message)
     WHERE c.message_id = p_message_id AND c.attempt = p_attempt AND c.finished_at IS NULL;
-    RETURN FOUND;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    IF p_calls IS NOT NULL THEN
+        PERFORM worker.note_calls(p_message_id, p_calls);
+    END IF;
+    RETURN true;
 END $$;
 
 -- Write a ticket for each of p_jobs. Called by triggers inside the platform's own transaction. A ticket

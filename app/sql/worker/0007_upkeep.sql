@@ -7,6 +7,7 @@ LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     v_claims integer;
     v_messages integer;
+    v_calls integer;
 BEGIN
     DELETE FROM worker.claims c WHERE c.message_id IN (
         SELECT o.message_id FROM worker.claims o WHERE o.finished_at < now() - p_older_than
@@ -17,7 +18,11 @@ BEGIN
         WHERE o.state IN ('rejected', 'done') AND o.mtime < now() - p_older_than
         ORDER BY o.mtime LIMIT p_batch FOR UPDATE SKIP LOCKED);
     GET DIAGNOSTICS v_messages = ROW_COUNT;
-    RETURN v_claims + v_messages;
+    DELETE FROM worker.provider_calls c WHERE c.ctid = ANY (ARRAY(
+        SELECT o.ctid FROM worker.provider_calls o WHERE o.ended_at < now() - p_older_than
+        ORDER BY o.ended_at LIMIT p_batch FOR UPDATE SKIP LOCKED));
+    GET DIAGNOSTICS v_calls = ROW_COUNT;
+    RETURN v_claims + v_messages + v_calls;
 END $$;
 
 REVOKE EXECUTE ON FUNCTION worker.prune(interval, integer) FROM PUBLIC;

@@ -52,15 +52,19 @@ END $$;
 
 -- Write results of nodes and the events that tell of them, if the attempt still may, and give the verdict.
 -- A node that has ended stays as it is; of several results of one node the last counts. Results are objects
--- with the columns' names and status at least; a node that was deleted meanwhile has no place for one.
+-- with the columns' names and status at least; a node that was deleted meanwhile has no place for one. Calls
+-- to providers are written down whatever the verdict: they were paid for.
 CREATE FUNCTION worker.save_run_progress(
     p_message_id uuid, p_attempt integer, p_run_id uuid, p_results jsonb, p_events jsonb[] DEFAULT '{}',
-    p_publish boolean DEFAULT true
+    p_publish boolean DEFAULT true, p_calls jsonb DEFAULT NULL
 ) RETURNS text
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     v_verdict text := worker.fn_run_verdict(p_message_id, p_attempt, p_run_id);
 BEGIN
+    IF p_calls IS NOT NULL THEN
+        PERFORM worker.note_calls(p_message_id, p_calls);
+    END IF;
     IF v_verdict <> 'ours' THEN
         RETURN v_verdict;
     END IF;

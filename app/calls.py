@@ -1,0 +1,94 @@
+"""Calls to AI providers as they are written down: who was asked, how long it took, how it ended.
+
+A call is measured where it is made and collected by whoever does the work around it, which writes it to
+worker.provider_calls in the transaction that it writes anyway.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Literal
+
+from psycopg2.extras import Json
+
+from app.errors import JobError
+
+#: What a provider was asked for: a text, a medium, or how far a medium is.
+Purpose = Literal["answer", "order", "poll"]
+
+#: The code of a call that ended in an error of ours.
+UNFORESEEN = "worker.internal_error"
+
+
+@dataclass
+class Call:
+    """One request to a provider; `ended` is on this process's monotonic clock, in seconds."""
+
+    provider: str
+    model: str
+    purpose: Purpose
+    ended: float = 0.0
+    duration_ms: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    error_code: str | None = None
+
+
+_collected: ContextVar[list[Call] | None] = ContextVar("collected_calls", default=None)
+
+
+@contextmanager
+def collect_calls(into: list[Call]) -> Iterator[None]:
+    """Add every call that this thread makes during the block to a list."""
+    before = _collected.set(into)
+    try:
+        yield
+    finally:
+        _collected.reset(before)
+
+
+@contextmanager
+def measured(provider: str, model: str, purpose: Purpose) -> Iterator[Call]:
+    """Measure the call made in the block, which adds the tokens itself; an error's code is kept."""
+    call = Call(provider, model, purpose)
+    began = time.monotonic()
+    try:
+        yield call
+    except JobError as error:
+        call.error_code = error.code
+        raise
+    except BaseException:
+        call.error_code = UNFORESEEN
+        raise
+    finally:
+        call.ended = time.monotonic()
+        call.duration_ms = round((call.ended - began) * 1000)
+        calls = _collected.get()
+        if calls is not None:
+            calls.append(call)
+
+
+def call_parameters(calls: Sequence[Call]) -> Json | None:
+    """Calls as worker.note_calls takes them; their time is told as an age, since clocks differ."""
+    if not calls:
+        return None
+    now = time.monotonic()
+    return Json(
+        [
+            {
+                "provider": call.provider,
+                "model": call.model,
+                "purpose": call.purpose,
+                "age_ms": round((now - call.ended) * 1000),
+                "duration_ms": call.duration_ms,
+                "tokens_in": call.tokens_in,
+                "tokens_out": call.tokens_out,
+                "error_code": call.error_code,
+            }
+            for call in calls
+        ]
+    )
