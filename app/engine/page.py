@@ -73,7 +73,7 @@ class Page:
 
     def end(self, tried: Tried) -> None:
         """A node's work is done, well or badly."""
-        result, answer = tried.result, tried.answer
+        result, usage = tried.result, tried.usage
         self.calls += tried.calls
         self.writes.append(
             NodeWrite(
@@ -82,10 +82,11 @@ class Page:
                 output_data=result.output_data,
                 error_message=result.error,
                 resolved_input_snapshot=tried.labels,
-                provider_route={"providerId": answer.provider, "modelKey": answer.model} if answer else None,
+                provider_route=usage.route if usage else None,
                 retry_count=tried.number - 1,
-                input_tokens=answer.tokens_in if answer else 0,
-                output_tokens=answer.tokens_out if answer else 0,
+                input_tokens=usage.tokens_in if usage else 0,
+                output_tokens=usage.tokens_out if usage else 0,
+                cost_credits=usage.cost_credits if usage else 0,
                 duration_ms=tried.duration_ms,
             )
         )

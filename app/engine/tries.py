@@ -7,22 +7,19 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from app import alerts, providers
+from app import alerts
 from app.calls import Call, collect_calls
 from app.database import CONNECTION_ERRORS, Database
-from app.engine.lenses import Lenses, to_output
 from app.errors import DatabaseError, GiveUp, RetryLater
 from app.nodes import Models, run_node
 from app.platform.workflows import WorkflowRun
 from app.workflow import (
-    LENS,
     NodeFailure,
     NodeId,
     NodeResult,
     NodeStatus,
     Start,
-    Work,
-    check_output,
+    Usage,
     prepare,
     stored_output,
 )
@@ -41,7 +38,7 @@ class Tried:
     result: NodeResult
     failure: NodeFailure | None = None
     labels: JsonObject | None = None
-    answer: providers.Answer | None = None
+    usage: Usage | None = None
     calls: list[Call] = field(default_factory=list)
 
 
@@ -52,26 +49,20 @@ class Trier:
         self._database = database
         self._run = run
         self._models = Models(database, run)
-        self._lenses = Lenses(database, run, self._models)
         self._inputs = inputs
 
     def attempt(self, start: Start, number: int) -> Tried:
         """Do a node's work once. Raises only what speaks of the database, not of the node."""
         began = time.monotonic()
         labels: JsonObject | None = None
-        answer: providers.Answer | None = None
         failure: NodeFailure | None = None
         calls: list[Call] = []
         try:
             work = prepare(start, self._inputs)
             labels = dict(work.labels)
             with collect_calls(calls):
-                if work.node.type == LENS:
-                    answer = self._lenses.ask(work)
-                    result = self._completed_by(answer, work)
-                else:
-                    given = run_node(work, self._run, self._database, self._models)
-                    result = NodeResult(NodeStatus.COMPLETED, stored_output(given))
+                given = run_node(work, self._run, self._database, self._models)
+                result = NodeResult(NodeStatus.COMPLETED, stored_output(given))
         except NodeFailure as error:
             failure = error
         except (GiveUp, RetryLater) as error:
@@ -89,12 +80,6 @@ class Trier:
             result=failure.result if failure else result,
             failure=failure,
             labels=labels,
-            answer=answer,
+            usage=self._models.usage_of(start.node),
             calls=calls,
         )
-
-    def _completed_by(self, answer: providers.Answer, work: Work) -> NodeResult:
-        contract = self._lenses.contract_of(work.node)
-        stored = stored_output(to_output(answer, contract))
-        check_output(contract, stored, needs_output=True)
-        return NodeResult(NodeStatus.COMPLETED, stored)

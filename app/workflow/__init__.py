@@ -37,6 +37,7 @@ from app.workflow.resume import Resumption, results_that_stand
 from app.workflow.retries import Cause, RetryPolicy
 from app.workflow.rows import LENS
 from app.workflow.statuses import NodeStatus, RunStatus, SkipReason, Stop
+from app.workflow.usage import Usage
 from app.workflow.validation import GraphLimits, load_graph
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "Standing",
     "Start",
     "Stop",
+    "Usage",
     "Work",
     "check_input",
     "check_output",

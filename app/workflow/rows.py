@@ -30,8 +30,10 @@ from app.workflow.values import DEEPEST_LEVELS, JsonObject, is_shallow, json_len
 LONGEST_CONFIG_CHARACTERS = 262_144
 #: The type of a node that asks a model with its lens.
 LENS = "lens"
-#: Older names of the same: no node of these types ever had a runner of its own.
-_LENS_TYPES = {"lens", "text", "image", "video", "audio", "multimodal_chain", "delegate", "condition"}
+#: Other names of the same: all that a node of these types has to say is its lens.
+_LENS_TYPES = {
+    *("lens", "lens_execute", "text", "image", "video", "audio", "multimodal_chain", "delegate", "condition")
+}
 
 
 def _uuid_to_text(value: object) -> object:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.nodes import field_kinds, node_types, problems_of, refusals
-from app.workflow import FieldKind, Node
+from app.workflow import FieldKind, InvalidWorkflow, Node, load_graph
 from app.workflow.config import NodeConfig
 
 
@@ -52,3 +52,10 @@ def test_form_fields_are_typed_by_the_model_of_their_settings() -> None:
     assert kinds["merge"]["mergeKey"] is FieldKind.TEXT
     assert kinds["form_input_trigger"]["fields"] is FieldKind.JSON
     assert "value" not in kinds["if_condition"]
+
+
+@pytest.mark.parametrize("spelling", ["lens", "lens_execute", "text"])
+def test_a_lens_node_without_a_lens_is_refused_under_each_of_its_names(spelling: str) -> None:
+    row = {"id": "n1", "label": "Greet", "config": {"nodeType": spelling}}
+    with pytest.raises(InvalidWorkflow, match="'Greet' has no lens"):
+        load_graph([row], [], known_types=node_types())

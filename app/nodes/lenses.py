@@ -1,21 +1,18 @@
-"""Lens nodes: render the lens with the node's labels and ask a model."""
+"""The lenses of one run's nodes, and the prompts that come of them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from uuid import UUID
 
-from app import providers, templates
+from app import templates
 from app.database import Database
 from app.errors import GiveUp
 from app.memo import Memo
-from app.nodes import Models
 from app.platform.lens_nodes import fetch_lens, fetch_memory
-from app.platform.workflows import WorkflowRun
 from app.workflow import (
     InputContract,
     Node,
-    Output,
     OutputContract,
     Work,
     check_input,
@@ -35,38 +32,34 @@ class Lens:
 
 
 class Lenses:
-    """Asks models for the lens nodes of one run; what those share is looked up once."""
+    """Reads lenses, each version once; `agent` is whose memory goes before every prompt."""
 
-    def __init__(self, database: Database, run: WorkflowRun, models: Models) -> None:
+    def __init__(self, database: Database, agent: UUID | None) -> None:
         self._database = database
-        self._run = run
-        self._models = models
-        self._lens = Memo(self._load_lens)
+        self._agent = agent
+        self._lens = Memo(self._load)
         self._preface: Memo[UUID, str] = Memo(lambda agent: fetch_memory(database, agent))
 
     def contract_of(self, node: Node) -> OutputContract | None:
         """What the node's output must look like."""
         return self._lens(_version_of(node)).gives
 
-    def ask(self, work: Work) -> providers.Answer:
-        """The model's answer, within the node's time limit.
-
-        Raises `NodeFailure`, `GiveUp` or `RetryLater`.
-        """
+    def prompt_of(self, work: Work) -> str:
+        """The node's lens, rendered with its labels; raises `NodeFailure` or `GiveUp`."""
         lens = self._lens(_version_of(work.node))
-        agent = self._run.ai_lenser_id
+        labels = dict(work.labels)
         prompt = render_lens(
             lens.body,
-            dict(work.labels),
+            labels,
             parameters=lens.parameters,
             optional=lens.takes.optional_labels if lens.takes else (),
-            preface=self._preface(agent) if agent else "",
+            preface=self._preface(self._agent) if self._agent else "",
         )
         if lens.takes:
-            check_input(lens.takes, dict(work.labels), work.bound)
-        return self._models.ask(work.node, providers.Prompt(text=prompt))
+            check_input(lens.takes, labels, work.bound)
+        return prompt
 
-    def _load_lens(self, version: tuple[str, str | None]) -> Lens:
+    def _load(self, version: tuple[str, str | None]) -> Lens:
         found = fetch_lens(self._database, *version)
         if found is None:
             raise GiveUp("template.missing", "the lens, or its version, was deleted")
@@ -80,21 +73,6 @@ class Lenses:
         )
 
 
-def to_output(answer: providers.Answer, contract: OutputContract | None) -> Output:
-    """An answer as a node's output, with what readers look for."""
-    return Output(
-        text=answer.text,
-        kind=contract.kind if contract else None,
-        artifact_kind=contract.artifact_kind if contract else None,
-        metadata={
-            "modelId": answer.model,
-            "inputTokens": answer.tokens_in,
-            "outputTokens": answer.tokens_out,
-            "durationMs": answer.latency_ms,
-        },
-    )
-
-
 def _version_of(node: Node) -> tuple[str, str | None]:
-    assert node.lens_id is not None, "a graph whose lens nodes have no lens is not loaded"
+    assert node.lens_id is not None, "a node without a lens has no prompt of one"
     return node.lens_id, node.version_id
