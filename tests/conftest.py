@@ -87,6 +87,13 @@ def connection(dsn: str) -> Iterator[Connection]:
 
 
 @pytest.fixture
+def superuser(databases: Databases, dsn: str) -> Iterator[Connection]:
+    """The same for the server's superuser, who may do what the platform's owner may not."""
+    with closing(connect_as_worker(databases.superuser_dsn(dsn))) as session:
+        yield session
+
+
+@pytest.fixture
 def seeded(dsn: str) -> Seeded:
     """The seeds, in the test's database."""
     return seed(dsn)

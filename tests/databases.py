@@ -9,23 +9,29 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import psycopg2
 from psycopg2.extensions import connection
 from psycopg2.sql import SQL, Identifier
 
 from app.local.postgres import EmbeddedPostgres, default_test_directory
-from app.migrations import migrate
+from app.migrations import PLATFORM, apply_layer, migrate
 
 #: A server to use instead of an embedded one; its user must be a superuser. Templates stay on it.
 SERVER_VARIABLE = "LF_TEST_POSTGRES_DSN"
 
-#: repaired: the platform as intended; faulty: with the faults that the real one has today.
-PROFILES = ("repaired", "faulty")
+#: repaired: the platform as intended, owned by a superuser. owner: the same, owned by a role with the rights
+#: of Supabase's `postgres`, which is none. faulty: so owned, and with the faults that the real one has today.
+PROFILES = ("repaired", "owner", "faulty")
+
+#: The owner that is no superuser; its password is that of the server's user.
+OWNER = "lf_platform_owner"
 
 _SQL_FOLDER = Path(__file__).parents[1] / "app" / "sql"
-_FAULTS = Path(__file__).parent / "overlays" / "platform_faults.sql"
+_OVERLAYS = Path(__file__).parent / "overlays"
+_FAULTS = _OVERLAYS / "platform_faults.sql"
+_OWNERSHIP = _OVERLAYS / "platform_ownership.sql"
 _SERVICE_ROLE = '{"role":"service_role"}'
 _numbers = itertools.count(1)
 
@@ -69,24 +75,37 @@ class Databases:
 
     @contextmanager
     def fresh(self, profile: str) -> Iterator[str]:
-        """The DSN of a migrated database of that profile."""
+        """The owner's DSN of a migrated database of that profile."""
         if profile not in self._templates:
             self._templates[profile] = self._ensure_template(profile)
-        with self._copy_of(self._templates[profile]) as dsn:
+        with self._copy_of(self._templates[profile], self._owner_of(profile)) as dsn:
             yield dsn
 
     @contextmanager
     def empty(self) -> Iterator[str]:
         """The DSN of a database without anything in it."""
-        with self._copy_of("template0") as dsn:
+        with self._copy_of("template0", self._user) as dsn:
             yield dsn
 
     @contextmanager
-    def _copy_of(self, template: str) -> Iterator[str]:
+    def platform(self, profile: str) -> Iterator[str]:
+        """The owner's DSN of a platform of that profile, without anything of the worker's."""
+        self._ensure_template(profile)  # which makes the roles that belong to the cluster
+        owner = self._owner_of(profile)
+        with self._copy_of("template0", owner) as dsn:
+            self._build_platform(dsn, profile)
+            yield dsn
+
+    def superuser_dsn(self, dsn: str) -> str:
+        """The same database for the server's superuser, for what Supabase itself would do to it."""
+        return self._dsn_of(urlsplit(dsn).path[1:], self._user)
+
+    @contextmanager
+    def _copy_of(self, template: str, owner: str) -> Iterator[str]:
         name = f"lf_test_{os.getpid()}_{next(_numbers)}"
-        self._run("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy", name, template)
+        self._run("CREATE DATABASE {} OWNER {} TEMPLATE {} STRATEGY file_copy", name, owner, template)
         try:
-            yield self._dsn_of(name)
+            yield self._dsn_of(name, owner)
         finally:
             self._run("DROP DATABASE {} WITH (FORCE)", name)
 
@@ -105,26 +124,61 @@ class Databases:
 
     def _build_template(self, name: str, profile: str) -> None:
         """Build under another name: a half-built template must never be taken for a whole one."""
-        unfinished = f"{name}_unfinished"
+        unfinished, owner = f"{name}_unfinished", self._owner_of(profile)
+        self._ensure_owner()
         self._run("DROP DATABASE IF EXISTS {} WITH (FORCE)", unfinished)
-        self._run("CREATE DATABASE {} TEMPLATE template0", unfinished)
-        migrate(self._dsn_of(unfinished), platform=True)
-        if profile == "faulty":
-            with closing(psycopg2.connect(self._dsn_of(unfinished))) as session, session:
-                session.cursor().execute(_FAULTS.read_text(encoding="utf-8"))
+        self._run("CREATE DATABASE {} OWNER {} TEMPLATE template0", unfinished, owner)
+        dsn = self._dsn_of(unfinished, owner)
+        self._build_platform(dsn, profile)
+        migrate(dsn)
         self._run("ALTER DATABASE {} ALLOW_CONNECTIONS false", unfinished)
         self._run("ALTER DATABASE {} RENAME TO {}", unfinished, name)
+
+    def _build_platform(self, dsn: str, profile: str) -> None:
+        with closing(psycopg2.connect(dsn)) as session:
+            session.autocommit = True
+            apply_layer(session, PLATFORM)
+        if self._owner_of(profile) == OWNER:
+            _run_file(self.superuser_dsn(dsn), _OWNERSHIP)
+        if profile == "faulty":
+            _run_file(dsn, _FAULTS)
+
+    def _ensure_owner(self) -> None:
+        with self._maintenance.cursor() as row:
+            row.execute("SELECT FROM pg_roles WHERE rolname = %s", (OWNER,))
+            verb = "ALTER" if row.rowcount else "CREATE"
+            row.execute(
+                f"{verb} ROLE {OWNER} LOGIN NOSUPERUSER CREATEDB CREATEROLE REPLICATION BYPASSRLS"
+                " PASSWORD %s",
+                (unquote(urlsplit(self._server_dsn).password or ""),),
+            )
+
+    def _owner_of(self, profile: str) -> str:
+        return self._user if profile == "repaired" else OWNER
+
+    @property
+    def _user(self) -> str:
+        return self._maintenance.info.user
 
     def _run(self, statement: str, *names: str) -> None:
         with self._maintenance.cursor() as row:
             row.execute(SQL(statement).format(*map(Identifier, names)))
 
-    def _dsn_of(self, database: str) -> str:
-        return urlsplit(self._server_dsn)._replace(path=f"/{database}").geturl()
+    def _dsn_of(self, database: str, user: str) -> str:
+        server = urlsplit(self._server_dsn)
+        address = server.netloc.rpartition("@")[2]
+        return server._replace(
+            netloc=f"{user}:{server.password or ''}@{address}", path=f"/{database}"
+        ).geturl()
+
+
+def _run_file(dsn: str, path: Path) -> None:
+    with closing(psycopg2.connect(dsn)) as session, session:
+        session.cursor().execute(path.read_text(encoding="utf-8"))
 
 
 def _digest_of_sql() -> str:
     digest = hashlib.sha256()
-    for path in [*sorted(_SQL_FOLDER.rglob("*.sql")), _FAULTS]:
+    for path in [*sorted(_SQL_FOLDER.rglob("*.sql")), *sorted(_OVERLAYS.glob("*.sql"))]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]

@@ -60,13 +60,13 @@ def test_a_transaction_that_rolls_back_sends_nothing(
 
 
 def test_many_messages_of_several_queues_are_sent_in_one_call_and_wake_each_queue_once(
-    broker: LeaseBroker, connection: Connection, dsn: str
+    broker: LeaseBroker, connection: Connection, superuser: Connection, dsn: str
 ) -> None:
     actors = [dramatiq.actor(lambda: None, actor_name=name, queue_name=name) for name in ("one", "two")]
     with closing(connect_as_worker(dsn)) as listener:
         for name in ("one", "two"):
             listener.cursor().execute(f'LISTEN "dramatiq.{name}.enqueue"')
-        with connection, connection.cursor() as tx:
+        with superuser, superuser.cursor() as tx:
             tx.execute("SET LOCAL track_functions = 'all'")
             broker.enqueue_in(tx, *[actor.message() for actor in actors for _ in range(250)])
             tx.execute("SELECT calls FROM pg_stat_xact_user_functions WHERE funcname = 'enqueue_messages'")

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import dramatiq
-import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
@@ -37,12 +36,10 @@ LAST_QUERY = (
 
 
 @pytest.fixture
-def counted(connection: Connection, dsn: str) -> Connection:
+def counted(connection: Connection, superuser: Connection) -> Connection:
     """Calls of functions are counted, in sessions that begin from now on."""
-    with closing(psycopg2.connect(dsn)) as session:
-        session.autocommit = True
-        name = call(session, "SELECT quote_ident(current_database())")
-        session.cursor().execute(f"ALTER DATABASE {name} SET track_functions = 'all'")
+    name = call(superuser, "SELECT quote_ident(current_database())")
+    superuser.cursor().execute(f"ALTER DATABASE {name} SET track_functions = 'all'")
     return connection
 
 

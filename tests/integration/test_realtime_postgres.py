@@ -22,13 +22,8 @@ from tests.doubles.deaf_proxy import deaf_proxy
 from tests.integration.conftest import running_worker
 from tests.integration.realtime_process import serving
 from tests.integration.vote_rows import trigger_workflow, voting_battle
-from tests.sql import call
+from tests.sql import LISTENING, call
 from tests.waiting import eventually
-
-LISTENING = (
-    "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'lf-worker realtime'"
-    " AND datname = current_database() AND query LIKE 'LISTEN%%'"
-)
 
 
 @pytest.fixture

@@ -117,11 +117,11 @@ def test_votes_behind_one_address_are_flagged(connection: Connection, battle: UU
 
 
 def test_a_database_without_addresses_is_inspected_all_the_same(
-    connection: Connection, jobs_database: Database, battle: UUID, inspect: Inspect
+    connection: Connection, superuser: Connection, jobs_database: Database, battle: UUID, inspect: Inspect
 ) -> None:
     assert address_source(jobs_database) == "auth.sessions"
     cast(connection, battle, honest())
-    call(connection, "DROP TABLE auth.sessions; SELECT 1")
+    call(superuser, "DROP TABLE auth.sessions; SELECT 1")
     assert address_source(jobs_database) is None
     inspect(battle)
     assert call(connection, "SELECT votes_seen FROM worker.vote_inspections") == 120

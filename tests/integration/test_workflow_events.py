@@ -132,9 +132,9 @@ def test_a_heartbeat_tells_what_a_burst_left(
 
 @BOTH_PLATFORMS
 def test_a_message_that_realtime_does_not_take_is_counted_and_harms_nothing(
-    jobs_database: Database, connection: Connection, hold: RunHold
+    jobs_database: Database, connection: Connection, superuser: Connection, hold: RunHold
 ) -> None:
-    rows(connection, "ALTER TABLE realtime.messages ADD CHECK (event <> 'node.started')")
+    rows(superuser, "ALTER TABLE realtime.messages ADD CHECK (event <> 'node.started')")
     node = next(iter(rows(connection, "SELECT id FROM lenses.workflow_nodes")))["id"]
     hold.save(jobs_database, [NodeWrite(node_id=node, status="completed")], [started(1)])
     hold.save(jobs_database, [], [RunEvent(type=RunEventType.NODE_COMPLETED)])
@@ -146,9 +146,9 @@ def test_a_message_that_realtime_does_not_take_is_counted_and_harms_nothing(
 
 
 def test_without_realtime_there_is_the_log(
-    jobs_database: Database, connection: Connection, hold: RunHold
+    jobs_database: Database, connection: Connection, superuser: Connection, hold: RunHold
 ) -> None:
-    rows(connection, "DROP SCHEMA realtime CASCADE")
+    rows(superuser, "DROP SCHEMA realtime CASCADE")
     hold.save(jobs_database, [], [started(1)])
     assert len(log_of(connection, hold.run_id)) == 1
     assert follower_of(jobs_database, hold.run_id).failures == 0

@@ -31,10 +31,10 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def platform_secret(connection: Connection) -> str:
+def platform_secret(superuser: Connection) -> str:
     """The platform's signing secret; sessions that are opened from now on know it."""
-    name = call(connection, "SELECT current_database()")
-    execute(connection, f'ALTER DATABASE "{name}" SET app.webhook_signing_secret = %s', SECRET)
+    name = call(superuser, "SELECT current_database()")
+    execute(superuser, f'ALTER DATABASE "{name}" SET app.webhook_signing_secret = %s', SECRET)
     return SECRET
 
 

@@ -50,10 +50,10 @@ def test_without_a_secret_it_says_that_it_is_unsigned(
 
 
 def test_strict_signing_puts_off_what_it_can_not_sign(
-    receiver: Receiver, connection: Connection, request: pytest.FixtureRequest
+    receiver: Receiver, connection: Connection, superuser: Connection, request: pytest.FixtureRequest
 ) -> None:
-    name = call(connection, "SELECT current_database()")
-    execute(connection, f"ALTER DATABASE \"{name}\" SET app.webhook_strict_signing = 'true'")
+    name = call(superuser, "SELECT current_database()")
+    execute(superuser, f"ALTER DATABASE \"{name}\" SET app.webhook_strict_signing = 'true'")
     request.getfixturevalue("worker")
     webhook = add_row(connection, receiver.url())
     row = eventually(lambda: (found := find(connection, webhook))["last_error"] and found, what="putting off")
