@@ -198,6 +198,19 @@ class Settings(BaseSettings):
         default="",
         description="Hosts, host:port pairs and networks that may be private or plain http; for development.",
     )
+    service_roots: str = _env(
+        "WORKER_SERVICE_ROOTS",
+        default="",
+        description="Roots of services' APIs in place of their own: name, equals sign, URL; commas between.",
+    )
+    google_oauth_client_id: str = _env(
+        "GOOGLE_OAUTH_CLIENT_ID",
+        default="",
+        description="OAuth client whose users' Google tokens are refreshed; not refreshed when blank.",
+    )
+    google_oauth_client_secret: SecretStr = _env(
+        "GOOGLE_OAUTH_CLIENT_SECRET", default=SecretStr(""), description="Secret of that OAuth client."
+    )
     webhook_timeout_ms: PositiveInt = _env(
         "WORKER_WEBHOOK_TIMEOUT_MS",
         default=15_000,
@@ -407,6 +420,14 @@ class Settings(BaseSettings):
                 raise ValueError(f"{entry.strip()!r} is not a host, host:port or network")
         return value
 
+    @field_validator("service_roots")
+    @classmethod
+    def _are_roots(cls, value: str) -> str:
+        for entry in filter(None, (part.strip() for part in value.split(","))):
+            if not re.fullmatch(r"[a-z0-9_]+=https?://[^\s=,]+", entry):
+                raise ValueError(f"{entry!r} is not of the form service=https://…")
+        return value
+
     @field_validator("log_level")
     @classmethod
     def _is_level(cls, value: str) -> str:
@@ -414,6 +435,11 @@ class Settings(BaseSettings):
         if level not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
             raise ValueError("must be DEBUG, INFO, WARNING or ERROR")
         return level
+
+    def root_of(self, service: str, default: str) -> str:
+        """The root of a service's API without a slash at its end: the configured one, else its own."""
+        entries = (entry.strip().partition("=") for entry in self.service_roots.split(","))
+        return {name: root for name, _, root in entries}.get(service, default).rstrip("/")
 
     @property
     def instance_id(self) -> str:

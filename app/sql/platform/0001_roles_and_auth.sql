@@ -62,3 +62,22 @@ CREATE TABLE vault.secrets (
 CREATE VIEW vault.decrypted_secrets AS
 SELECT id, name, description, secret, secret AS decrypted_secret, created_at, updated_at
 FROM vault.secrets;
+
+CREATE FUNCTION vault.create_secret(
+    new_secret text, new_name text DEFAULT NULL, new_description text DEFAULT '', new_key_id uuid DEFAULT NULL
+) RETURNS uuid
+LANGUAGE sql SET search_path = '' AS $$
+    INSERT INTO vault.secrets (secret, name, description) VALUES (new_secret, new_name, new_description)
+    RETURNING id
+$$;
+
+CREATE FUNCTION vault.update_secret(
+    secret_id uuid, new_secret text DEFAULT NULL, new_name text DEFAULT NULL, new_description text DEFAULT NULL,
+    new_key_id uuid DEFAULT NULL
+) RETURNS void
+LANGUAGE sql SET search_path = '' AS $$
+    UPDATE vault.secrets AS s
+    SET secret = coalesce(new_secret, s.secret), name = coalesce(new_name, s.name),
+        description = coalesce(new_description, s.description), updated_at = now()
+    WHERE s.id = secret_id
+$$;
