@@ -30,6 +30,6 @@ GRANT pg_monitor, pg_read_all_data, pg_signal_backend TO lf_platform_owner;
 GRANT USAGE ON SCHEMA auth, extensions, realtime, vault TO lf_platform_owner;
 GRANT SELECT, INSERT, UPDATE, DELETE, REFERENCES, TRIGGER ON ALL TABLES IN SCHEMA auth TO lf_platform_owner;
 GRANT SELECT, INSERT ON realtime.messages TO lf_platform_owner;
--- INSERT stands for vault.create_secret, which the stand-in for the Vault doesn't have.
+-- INSERT is for the seeds, whose secrets have ids that vault.create_secret can't be told.
 GRANT SELECT, INSERT, DELETE ON vault.secrets TO lf_platform_owner;
 GRANT SELECT ON vault.decrypted_secrets TO lf_platform_owner;

@@ -66,7 +66,7 @@ FROM vault.secrets;
 CREATE FUNCTION vault.create_secret(
     new_secret text, new_name text DEFAULT NULL, new_description text DEFAULT '', new_key_id uuid DEFAULT NULL
 ) RETURNS uuid
-LANGUAGE sql SET search_path = '' AS $$
+LANGUAGE sql SECURITY DEFINER SET search_path = '' AS $$
     INSERT INTO vault.secrets (secret, name, description) VALUES (new_secret, new_name, new_description)
     RETURNING id
 $$;
@@ -75,7 +75,7 @@ CREATE FUNCTION vault.update_secret(
     secret_id uuid, new_secret text DEFAULT NULL, new_name text DEFAULT NULL, new_description text DEFAULT NULL,
     new_key_id uuid DEFAULT NULL
 ) RETURNS void
-LANGUAGE sql SET search_path = '' AS $$
+LANGUAGE sql SECURITY DEFINER SET search_path = '' AS $$
     UPDATE vault.secrets AS s
     SET secret = coalesce(new_secret, s.secret), name = coalesce(new_name, s.name),
         description = coalesce(new_description, s.description), updated_at = now()

@@ -78,15 +78,19 @@ DECLARE
     refresh_id uuid;
     connection_id uuid;
 BEGIN
-    INSERT INTO vault.secrets AS s (name, secret)
-    VALUES (format('oauth_access_%s_%s', p_lenser_id, connection_ref), p_access_token)
-    ON CONFLICT (name) DO UPDATE SET secret = excluded.secret
-    RETURNING s.id INTO access_id;
-    IF p_refresh_token IS NOT NULL THEN
-        INSERT INTO vault.secrets AS s (name, secret)
-        VALUES (format('oauth_refresh_%s_%s', p_lenser_id, connection_ref), p_refresh_token)
-        ON CONFLICT (name) DO UPDATE SET secret = excluded.secret
-        RETURNING s.id INTO refresh_id;
+    SELECT c.access_token_id, c.refresh_token_id INTO access_id, refresh_id
+    FROM public.user_oauth_connections AS c
+    WHERE c.lenser_id = p_lenser_id AND c.workspace_id = p_workspace_id AND c.ref = connection_ref;
+    IF access_id IS NULL THEN
+        access_id := vault.create_secret(p_access_token, format('oauth_access_%s_%s', p_lenser_id, connection_ref));
+    ELSE
+        PERFORM vault.update_secret(access_id, p_access_token);
+    END IF;
+    IF p_refresh_token IS NOT NULL AND refresh_id IS NULL THEN
+        refresh_id := vault.create_secret(
+            p_refresh_token, format('oauth_refresh_%s_%s', p_lenser_id, connection_ref));
+    ELSIF p_refresh_token IS NOT NULL THEN
+        PERFORM vault.update_secret(refresh_id, p_refresh_token);
     END IF;
     INSERT INTO public.user_oauth_connections AS c (
         lenser_id, workspace_id, provider, capability, connection_label, ref, access_token_id,
@@ -95,7 +99,7 @@ BEGIN
             refresh_id, p_granted_scopes, p_expires_at)
     ON CONFLICT (lenser_id, workspace_id, ref) DO UPDATE
     SET access_token_id = excluded.access_token_id,
-        refresh_token_id = coalesce(excluded.refresh_token_id, c.refresh_token_id),
+        refresh_token_id = excluded.refresh_token_id,
         granted_scopes = excluded.granted_scopes, expires_at = excluded.expires_at,
         is_active = true, revoked_at = NULL, updated_at = now()
     RETURNING c.id INTO connection_id;
