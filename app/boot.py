@@ -16,6 +16,7 @@ from app.database import connect, database
 from app.engine import ShutdownNotices
 from app.errors import SettingsError
 from app.heartbeat import Heartbeat
+from app.interruption import StopsLostWork
 from app.settings import Settings, settings
 from app.work import open_claims
 
@@ -79,6 +80,7 @@ def build_broker(
             Heartbeat(configured),
             ShutdownNotices(),
             alerts.FlushAlerts(),
+            StopsLostWork(configured),
             open_claims,
         ],
     )

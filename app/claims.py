@@ -134,6 +134,19 @@ def hand_back(database: Database, claims: list[Claim[Any]]) -> None:
     )
 
 
+def find_lost(database: Database, claims: list[Claim[Any]]) -> set[UUID]:
+    """The messages of those claims that a newer attempt owns, or that were ended by somebody else."""
+    rows = database.call(
+        """
+        SELECT held.id FROM unnest(%s::uuid[], %s) AS held (id, attempt)
+        WHERE NOT EXISTS (SELECT FROM worker.claims c WHERE c.message_id = held.id
+                          AND c.attempt = held.attempt AND c.finished_at IS NULL)
+        """,
+        ([claim.message_id for claim in claims], [claim.attempt for claim in claims]),
+    )
+    return {row["id"] for row in rows}
+
+
 def _only(tx: cursor) -> dict[str, Any]:
     row = tx.fetchone()
     assert row is not None

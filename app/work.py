@@ -216,6 +216,7 @@ class OpenClaims(Middleware):
     """Knows the claims this process works on, and hands back those that a shutdown cuts off."""
 
     def __init__(self) -> None:
+        #: By the thread that works on it.
         self._claims: dict[int, Claim[Any]] = {}
         self._guard = threading.Lock()
 
@@ -226,17 +227,21 @@ class OpenClaims(Middleware):
     def track(self, claim: Claim[Any]) -> Iterator[None]:
         """Count the claim as open during the block."""
         with self._guard:
-            self._claims[id(claim)] = claim
+            self._claims[threading.get_ident()] = claim
         try:
             yield
         finally:
             with self._guard:
-                del self._claims[id(claim)]
+                del self._claims[threading.get_ident()]
+
+    def held(self) -> dict[int, Claim[Any]]:
+        """The open claims, by the thread that works on each."""
+        with self._guard:
+            return dict(self._claims)
 
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         """Hand back what the time given was too short for; runs before the broker gives messages back."""
-        with self._guard:
-            cut_off = list(self._claims.values())
+        cut_off = list(self.held().values())
         if cut_off:
             hand_back(database(), cut_off)
             log.info("handed back unfinished jobs", jobs=len(cut_off))

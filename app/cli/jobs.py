@@ -1,7 +1,8 @@
-"""`lf-worker jobs`: one job's whole story by the id of its row."""
+"""`lf-worker jobs`: one job's whole story, or its end, by the id of its row."""
 
 from __future__ import annotations
 
+import getpass
 import json
 from typing import Annotated, Any
 from uuid import UUID
@@ -14,17 +15,19 @@ from rich.markup import escape
 from app.cli.sessions import fetch, worker_session
 from app.errors import SettingsError
 
-app = typer.Typer(help="Look at single jobs.", no_args_is_help=True)
+app = typer.Typer(help="Look at single jobs, or cancel them.", no_args_is_help=True)
+
+Job = Annotated[str, typer.Argument(help="Id of the job's row, such as that of a lens run.")]
 
 
 @app.callback()
 def jobs() -> None:
-    """Look at single jobs."""
+    """Look at single jobs, or cancel them."""
 
 
 @app.command()
 def show(
-    job: Annotated[str, typer.Argument(help="Id of the job's row, such as that of a lens run.")],
+    job: Job,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a claim.")] = False,
 ) -> None:
     """Tell a job's story: every claim, attempt, death and error, with times."""
@@ -37,6 +40,31 @@ def show(
             print(json.dumps(claim, default=str))
         else:
             _tell(Console(highlight=False), claim)
+
+
+@app.command()
+def cancel(
+    job: Job,
+    note: Annotated[str | None, typer.Option(help="Why, for the audit log.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Cancel one job: a waiting one ends at once; a worker that is at it stops within a heartbeat."""
+    with worker_session() as session:
+        found = fetch(
+            session, "SELECT * FROM worker.cancel_job(%s, %s, %s)", (_parse(job), getpass.getuser(), note)
+        )
+    if not found:
+        raise SettingsError(f"there is no job {job}")
+    (done,) = found
+    if done["refusal"]:
+        raise SettingsError(
+            f"{done['kind']} {job} is {done['was']} and can't be cancelled: {done['refusal']}"
+        )
+    if as_json:
+        print(json.dumps({"job": job, **done}))
+    else:
+        after = "; its worker stops within a heartbeat and writes nothing more" if done["was_at_work"] else ""
+        print(f"cancelled {done['kind']} {job}, which was {done['was']}{after}")
 
 
 def read_claims(session: connection, job: UUID) -> list[dict[str, Any]]:

@@ -9,10 +9,11 @@ deadline belongs to the thread, so a call must not move to another one half way.
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import httpcore2
@@ -27,6 +28,10 @@ _WRITE_BYTES = 64 * 1024
 
 _call = threading.local()
 
+#: The connection that each thread waits on, so that another one can break it off.
+_waiting: dict[int, httpcore2.NetworkStream] = {}
+_waiting_guard = threading.Lock()
+
 
 @contextmanager
 def total_deadline(seconds: float) -> Iterator[None]:
@@ -38,6 +43,33 @@ def total_deadline(seconds: float) -> Iterator[None]:
         yield
     finally:
         _call.deadline = outer
+
+
+def interrupt(thread_id: int) -> bool:
+    """Break the connection that a thread reads from or writes to; False if it does neither just now.
+
+    The thread finds the connection closed by the other side.
+    """
+    with _waiting_guard:
+        stream = _waiting.get(thread_id)
+        if stream is None:
+            return False
+        with suppress(OSError):  # closed by the other side just now
+            # A TLS socket's own method would take its state away under the thread that uses it.
+            socket.socket.shutdown(stream.get_extra_info("socket"), socket.SHUT_RDWR)
+        return True
+
+
+@contextmanager
+def _waiting_on(stream: httpcore2.NetworkStream) -> Iterator[None]:
+    thread_id = threading.get_ident()
+    with _waiting_guard:
+        _waiting[thread_id] = stream
+    try:
+        yield
+    finally:
+        with _waiting_guard:
+            del _waiting[thread_id]
 
 
 def _left(timeout: float | None, expired: type[httpcore2.TimeoutException]) -> float | None:
@@ -59,13 +91,15 @@ class DeadlineStream(httpcore2.NetworkStream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Read what has come, at most `max_bytes`."""
-        return self._stream.read(max_bytes, _left(timeout, httpcore2.ReadTimeout))
+        with _waiting_on(self._stream):
+            return self._stream.read(max_bytes, _left(timeout, httpcore2.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send all of `buffer`."""
         for start in range(0, len(buffer), _WRITE_BYTES):
             piece = buffer[start : start + _WRITE_BYTES]
-            self._stream.write(piece, _left(timeout, httpcore2.WriteTimeout))
+            with _waiting_on(self._stream):
+                self._stream.write(piece, _left(timeout, httpcore2.WriteTimeout))
 
     def start_tls(
         self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None

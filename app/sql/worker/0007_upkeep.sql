@@ -140,7 +140,7 @@ CREATE TABLE worker.audit_log (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at timestamptz NOT NULL DEFAULT now(),
     operator text NOT NULL,
-    action text NOT NULL CHECK (action IN ('replay', 'discard')),
+    action text NOT NULL CHECK (action IN ('replay', 'discard', 'cancel')),
     kind text NOT NULL,
     job uuid NOT NULL,
     error_code text,
