@@ -55,7 +55,9 @@ def read_body(content_type: str, body: bytes) -> Json:
     message = BytesParser().parsebytes(b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + body)
     parts: Any = message.get_payload()
     return {
-        str(part.get_param("name", header="content-disposition")): part.get_payload(decode=True).decode()
+        str(part.get_param("name", header="content-disposition")): part.get_payload(decode=True).decode(
+            errors="replace"
+        )
         for part in parts
     }
 

@@ -109,15 +109,17 @@ def scenario_of(model: str) -> str | None:
     return name or None
 
 
-def respond(scenario: str | None, wire: Wire, question: Question, key: str) -> Response:
-    """The response to a question in a scenario; with None, an ordinary answer."""
+def respond(
+    scenario: str | None, wire: Wire, question: Question, key: str, said: str | None = None
+) -> Response:
+    """The response to a question in a scenario; with None, an ordinary answer, which says `said` if given."""
     if scenario in _FAILURES or scenario in _OWN_FAILURES or scenario == "echo-key":
         return _fail(scenario, wire, key)
     if scenario in _CANNED:
         return _CANNED[scenario]
-    text = f"{question.model} says: {question.prompt}"
-    said, finish = _FINISHES.get(scenario or "", (text, "length" if scenario == "length-text" else "stop"))
-    answer = wire.answer(question, said, finish)
+    text = f"{question.model} says: {question.prompt}" if said is None else said
+    words, finish = _FINISHES.get(scenario or "", (text, "length" if scenario == "length-text" else "stop"))
+    answer = wire.answer(question, words, finish)
     if scenario == "no-usage":
         del answer[wire.usage_field]
     body = json.dumps(answer).encode()

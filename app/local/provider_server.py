@@ -17,8 +17,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self, cast
 
 from app.local.media_desk import MediaDesk
+from app.local.media_wire import read_body
 from app.local.provider_manners import LOOK_SECONDS, MannersHandler, has_hung_up
 from app.local.provider_scenarios import SCENARIOS, Response, respond, scenario_of
+from app.local.provider_tools import TOOLS
 from app.local.provider_wire import WIRES, Json, Question, Wire, key_of
 
 
@@ -53,6 +55,7 @@ class ProviderServer:
         self._gate = threading.Event()
         self._gate.set()
         self._scripts: dict[str, list[str]] = {}
+        self._lines: dict[str, list[str]] = {}
         self._changed = threading.Condition()
         self._http = _Server(("127.0.0.1", port), _Handler)
         self._http.owner = self
@@ -101,6 +104,17 @@ class ProviderServer:
             raise ValueError(f"no scenario is called {', '.join(sorted(unknown))}")
         with self._changed:
             self._scripts.setdefault(model, []).extend(scenarios)
+
+    def say(self, model: str, *texts: str) -> None:
+        """Let the next answers of a model (by its wire name) be these, one each, instead of the prompt."""
+        with self._changed:
+            self._lines.setdefault(model, []).extend(texts)
+
+    def next_line(self, model: str) -> str | None:
+        """What a model was told to say next, if anything."""
+        with self._changed:
+            lines = self._lines.get(model)
+            return lines.pop(0) if lines else None
 
     def hold(self) -> None:
         """Keep all answers back until `release`."""
@@ -180,12 +194,12 @@ class _Handler(MannersHandler, BaseHTTPRequestHandler):
         if self._visit_media_desk(body):
             return
         path = self.path.partition("?")[0]
-        found = next(((wire, hit) for wire in WIRES if (hit := wire.path.fullmatch(path))), None)
+        found = next(((wire, hit) for wire in (*WIRES, *TOOLS) if (hit := wire.path.fullmatch(path))), None)
         try:
             if found is None:
                 raise LookupError(f"no provider has the path {path}")
             wire, hit = found
-            content = json.loads(body)
+            content = read_body(self.headers.get("Content-Type") or "", body)
             question = wire.read(content, hit.groupdict().get("model", ""))
             scenario = scenario_of(question.model)
         except (ValueError, LookupError, TypeError) as error:
@@ -243,6 +257,7 @@ class _Handler(MannersHandler, BaseHTTPRequestHandler):
                 scenario = "bad-key"
             owner.wait_for_gate(self.connection)
             owner.closing.wait(owner.latency_seconds)
-            self.send(respond(scenario, wire, question, key))
+            said = None if scenario else owner.next_line(question.model)
+            self.send(respond(scenario, wire, question, key, said))
         finally:
             owner.end()

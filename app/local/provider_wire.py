@@ -51,15 +51,20 @@ def _words(*texts: str | None) -> int:
     return sum(len((text or "").split()) for text in texts)
 
 
+def _text_of(content: str | list[Json]) -> str:
+    """The text of a message, which may have pictures beside it."""
+    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+
+
 def _read_messages(body: Json, _model_in_path: str) -> Question:
-    by_role = {message["role"]: message["content"] for message in body["messages"]}
+    by_role = {message["role"]: _text_of(message["content"]) for message in body["messages"]}
     return Question(body["model"], by_role["user"], by_role.get("system", body.get("system")))
 
 
 def _read_contents(body: Json, model_in_path: str) -> Question:
     instruction = body.get("systemInstruction", body.get("system_instruction"))
     system = "".join(part["text"] for part in instruction["parts"]) if instruction else None
-    prompt = "".join(part["text"] for part in body["contents"][-1]["parts"])
+    prompt = "".join(part.get("text", "") for part in body["contents"][-1]["parts"])
     return Question(unquote(model_in_path), prompt, system)
 
 

@@ -5,14 +5,16 @@ Each provider is one module; its SDK is imported when the first job needs it.
 """
 
 from app.providers.asking import ask
-from app.providers.base import Answer, Model, Prompt
+from app.providers.base import Answer, File, Model, Prompt, Turn
 from app.providers.catalog import find_model, resolve_model
 from app.providers.keys import check_key, needs_key, platform_key
 
 __all__ = [
     "Answer",
+    "File",
     "Model",
     "Prompt",
+    "Turn",
     "ask",
     "check_key",
     "find_model",

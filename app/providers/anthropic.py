@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from anthropic import Anthropic, omit
+from anthropic.types import MessageParam
 
 from app.providers.base import BadReplyError, Model, Prompt, Reply
 from app.providers.transport import http_client
@@ -47,7 +48,7 @@ def complete(model: Model, prompt: Prompt, key: str, timeout_seconds: float) -> 
         _client(key)
         .messages.with_raw_response.create(
             model=model.wire_model,
-            messages=[{"role": "user", "content": prompt.text}],
+            messages=_messages(prompt),
             system=prompt.system or omit,
             max_tokens=prompt.max_tokens or DEFAULT_MAX_TOKENS,
             # No parameter of the SDK any more, but the API still takes it.
@@ -59,6 +60,18 @@ def complete(model: Model, prompt: Prompt, key: str, timeout_seconds: float) -> 
     if response.status_code != 200:
         raise BadReplyError(f"status {response.status_code}")
     return _reply(_Message.model_validate_json(response.content), response.headers.get("request-id"))
+
+
+def _messages(prompt: Prompt) -> list[MessageParam]:
+    earlier: list[MessageParam] = [{"role": turn.role, "content": turn.text} for turn in prompt.earlier]
+    if not prompt.files:
+        return [*earlier, {"role": "user", "content": prompt.text}]
+    # The SDK lists the types of images that it knew when it was made; the API decides.
+    shown: Any = [
+        {"type": "image", "source": {"type": "base64", "media_type": file.mime, "data": file.encoded}}
+        for file in prompt.files
+    ]
+    return [*earlier, {"role": "user", "content": [*shown, {"type": "text", "text": prompt.text}]}]
 
 
 def _client(key: str) -> Anthropic:

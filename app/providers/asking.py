@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import logging
-import traceback
-from collections.abc import Callable
 from importlib import import_module
 from typing import cast
 
 from pydantic import SecretStr
 
 from app.calls import measured
-from app.errors import GiveUp, JobError
+from app.errors import GiveUp
 from app.http.deadline import total_deadline
 from app.providers import outcomes
-from app.providers.base import Answer, Model, Prompt, ProviderModule, Reply
-from app.providers.keys import check_key, needs_key
-from app.redaction import redact, remember_secret
+from app.providers.attempts import attempt, checked_key, judge_call
+from app.providers.base import Answer, Model, Prompt, ProviderModule
 from app.settings import settings
-
-_log = logging.getLogger(__name__)
 
 _MODULES = {
     "openai": "openai",
@@ -32,6 +26,17 @@ _MODULES = {
     "echo": "echo",
 }
 
+#: Kinds of files that go with a prompt; the others take none.
+_READS = {
+    "openai": {"image"},
+    "mistral": {"image"},
+    "anthropic": {"image"},
+    "google": {"image", "video", "audio"},
+    "google_vertex": {"image", "video", "audio"},
+    "ollama": {"image"},
+    "echo": {"image", "video", "audio"},
+}
+
 
 def ask(model: Model, prompt: Prompt, *, key: SecretStr, deadline_seconds: float) -> Answer:
     """Ask a model once and return its answer.
@@ -42,11 +47,13 @@ def ask(model: Model, prompt: Prompt, *, key: SecretStr, deadline_seconds: float
     """
     provider = "echo" if settings().echo_provider else model.provider
     module = _module(provider)
-    secret = _checked(key, provider)
+    secret = checked_key(key, provider)
+    _check_files(prompt, provider)
     with measured(provider, model.key, "answer") as call:
         with total_deadline(deadline_seconds):
-            reply = _attempt(
-                lambda: module.complete(model, prompt, secret, deadline_seconds), provider, secret
+            reply = attempt(
+                lambda: module.complete(model, prompt, secret, deadline_seconds),
+                lambda error: judge_call(error, provider, secret),
             )
         call.tokens_in, call.tokens_out = reply.tokens_in, reply.tokens_out
         failure = outcomes.judge_reply(reply, provider, secret)
@@ -65,15 +72,6 @@ def ask(model: Model, prompt: Prompt, *, key: SecretStr, deadline_seconds: float
     )
 
 
-def _checked(key: SecretStr, provider: str) -> str:
-    """The key as plain text, masked from now on wherever it might turn up; blank if it isn't needed."""
-    if not needs_key(provider) and not key.get_secret_value().strip():
-        return ""
-    secret = check_key(key)
-    remember_secret(secret)
-    return secret
-
-
 def _module(provider: str) -> ProviderModule:
     """The provider's module, imported at first use: some SDKs cost a second and 70 MB."""
     name = _MODULES.get(provider)
@@ -82,13 +80,7 @@ def _module(provider: str) -> ProviderModule:
     return cast(ProviderModule, import_module(f"app.providers.{name}"))
 
 
-def _attempt(complete: Callable[[], Reply], provider: str, secret: str) -> Reply:
-    """Run the call and raise its outcome, cut loose from the SDK's error, whose request holds the key."""
-    failure: JobError
-    try:
-        return complete()
-    except Exception as error:
-        failure = outcomes.judge_error(error, provider, secret)
-        if failure.code == "provider.unexpected_error":
-            _log.error("%s", redact("".join(traceback.format_exception(error)), secret))
-    raise failure
+def _check_files(prompt: Prompt, provider: str) -> None:
+    for file in prompt.files:
+        if file.kind not in _READS.get(provider, ()):
+            raise GiveUp("provider.modality_unsupported", f"the worker can't show {provider} {file.kind}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import base64
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 
 @dataclass(frozen=True)
@@ -18,17 +19,50 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Prompt:
-    """What the model is asked: one user message, with an optional system message before it.
+class File:
+    """A medium that is shown to a model."""
 
-    `max_tokens` bounds the answer and `temperature` is sent even when it is 0; None leaves either to the
-    provider.
+    mime: str
+    content: bytes = field(repr=False)
+
+    @property
+    def kind(self) -> str:
+        """Image, video, audio, or what else the MIME type begins with."""
+        return self.mime.partition("/")[0]
+
+    @property
+    def encoded(self) -> str:
+        """The content as base64."""
+        return base64.b64encode(self.content).decode("ascii")
+
+    @property
+    def data_uri(self) -> str:
+        """The whole file as a URI."""
+        return f"data:{self.mime};base64,{self.encoded}"
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What was said before, by whom."""
+
+    role: Literal["user", "assistant"]
+    text: str
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What the model is asked: one user message, with an optional system message and earlier turns before it.
+
+    `files` go with the user message. `max_tokens` bounds the answer and `temperature` is sent even when it
+    is 0; None leaves either to the provider.
     """
 
     text: str
     system: str | None = None
     max_tokens: int | None = None
     temperature: float | None = None
+    earlier: Sequence[Turn] = ()
+    files: Sequence[File] = ()
 
 
 @dataclass(frozen=True)

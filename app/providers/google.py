@@ -116,9 +116,7 @@ class _Session:
 
 
 def _request(model: Model, prompt: Prompt) -> gemini.GenerateContentRequest:
-    request = gemini.GenerateContentRequest(
-        model=f"models/{model.wire_model}", contents=[_content(prompt.text, role="user")]
-    )
+    request = gemini.GenerateContentRequest(model=f"models/{model.wire_model}", contents=_contents(prompt))
     if prompt.system:
         request.system_instruction = _content(prompt.system)
     if prompt.max_tokens:
@@ -126,6 +124,16 @@ def _request(model: Model, prompt: Prompt) -> gemini.GenerateContentRequest:
     if prompt.temperature is not None:
         request.generation_config.temperature = prompt.temperature
     return request
+
+
+def _contents(prompt: Prompt) -> list[gemini.Content]:
+    said = [
+        _content(turn.text, role="model" if turn.role == "assistant" else "user") for turn in prompt.earlier
+    ]
+    asked = _content(prompt.text, role="user")
+    for file in prompt.files:
+        asked.parts.append(gemini.Part(inline_data=gemini.Blob(mime_type=file.mime, data=file.content)))
+    return [*said, asked]
 
 
 def _content(text: str, role: str = "") -> gemini.Content:

@@ -42,7 +42,10 @@ def complete(model: Model, prompt: Prompt, key: str, timeout_seconds: float) -> 
 
 
 def _body(model: Model, prompt: Prompt) -> dict[str, Any]:
-    messages = [{"role": "user", "content": prompt.text}]
+    asked: dict[str, Any] = {"role": "user", "content": prompt.text}
+    if prompt.files:
+        asked["images"] = [file.encoded for file in prompt.files]
+    messages = [*({"role": turn.role, "content": turn.text} for turn in prompt.earlier), asked]
     if prompt.system:
         messages.insert(0, {"role": "system", "content": prompt.system})
     body: dict[str, Any] = {"model": model.wire_model, "messages": messages, "stream": False}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from openai import OpenAI, omit
-from openai.types.chat import ChatCompletionMessageParam
+from openai.types.chat import ChatCompletionContentPartParam, ChatCompletionMessageParam
 from pydantic import Field
 
 from app.providers.base import BadReplyError, Model, Prompt, Reply
@@ -97,8 +97,25 @@ def _client(provider: str, key: str) -> OpenAI:
 
 
 def _messages(prompt: Prompt) -> list[ChatCompletionMessageParam]:
-    user: ChatCompletionMessageParam = {"role": "user", "content": prompt.text}
-    return [{"role": "system", "content": prompt.system}, user] if prompt.system else [user]
+    messages: list[ChatCompletionMessageParam] = []
+    if prompt.system:
+        messages.append({"role": "system", "content": prompt.system})
+    for turn in prompt.earlier:
+        if turn.role == "user":
+            messages.append({"role": "user", "content": turn.text})
+        else:
+            messages.append({"role": "assistant", "content": turn.text})
+    messages.append({"role": "user", "content": _content(prompt)})
+    return messages
+
+
+def _content(prompt: Prompt) -> str | list[ChatCompletionContentPartParam]:
+    if not prompt.files:
+        return prompt.text
+    shown: list[ChatCompletionContentPartParam] = [
+        {"type": "image_url", "image_url": {"url": file.data_uri}} for file in prompt.files
+    ]
+    return [{"type": "text", "text": prompt.text}, *shown]
 
 
 def _extra_body(provider: str) -> dict[str, object] | None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-import traceback
-from collections.abc import Callable
 from importlib import import_module
-from typing import TypeVar, cast
+from typing import cast
 
 import httpx2
 from pydantic import SecretStr
@@ -15,8 +12,8 @@ from app.calls import measured
 from app.errors import GiveUp, JobError
 from app.http.deadline import total_deadline
 from app.providers import outcomes
+from app.providers.attempts import attempt, checked_key, judge_call
 from app.providers.base import Model
-from app.providers.keys import check_key, needs_key
 from app.providers.media.base import (
     Finished,
     MediaModule,
@@ -28,12 +25,7 @@ from app.providers.media.base import (
     Task,
     TaskModule,
 )
-from app.redaction import redact, remember_secret
 from app.settings import settings
-
-_log = logging.getLogger(__name__)
-
-Result = TypeVar("Result")
 
 _MODULES = {
     ("openai", "image"): "openai_images",
@@ -66,15 +58,15 @@ def submit(
     """
     provider = "echo" if settings().echo_provider else model.provider
     module = _module(provider, model.kind)
-    secret = _checked(key, provider)
+    secret = checked_key(key, provider)
     order = Order(model, prompt_text, idempotency_key)
 
     def judge(error: Exception) -> JobError:
-        judged = _judge(error, provider, secret)
+        judged = judge_call(error, provider, secret)
         return SubmissionUnknown(judged.message) if may_be_taken(error) else judged
 
     with measured(provider, model.key, "order"), total_deadline(deadline_seconds):
-        return _attempt(lambda: module.submit(order, secret, deadline_seconds), judge)
+        return attempt(lambda: module.submit(order, secret, deadline_seconds), judge)
 
 
 def poll(task: Task, *, key: SecretStr, deadline_seconds: float) -> Pending | Finished:
@@ -86,11 +78,11 @@ def poll(task: Task, *, key: SecretStr, deadline_seconds: float) -> Pending | Fi
     module = cast(TaskModule, _module(provider, task.kind))
     if not hasattr(module, "poll"):
         raise GiveUp("provider.modality_unsupported", f"{provider} makes {task.kind} at once, not as tasks")
-    secret = _checked(key, provider)
+    secret = checked_key(key, provider)
     with measured(provider, task.wire_model, "poll"), total_deadline(deadline_seconds):
-        return _attempt(
+        return attempt(
             lambda: module.poll(task, secret, deadline_seconds),
-            lambda error: _judge(error, provider, secret),
+            lambda error: judge_call(error, provider, secret),
         )
 
 
@@ -107,30 +99,13 @@ def recover(model: Model, *, key: SecretStr, deadline_seconds: float, idempotenc
     if not can_recover(model):
         raise SubmissionUnknown("the process that sent it ended before the provider answered")
     module = cast(RecoverModule, _module(model.provider, model.kind))
-    secret = _checked(key, model.provider)
+    secret = checked_key(key, model.provider)
     order = Order(model, "", idempotency_key)
     with total_deadline(deadline_seconds):
-        return _attempt(
+        return attempt(
             lambda: module.recover(order, secret, deadline_seconds),
-            lambda error: _judge(error, model.provider, secret),
+            lambda error: judge_call(error, model.provider, secret),
         )
-
-
-def _attempt(call: Callable[[], Result], judge: Callable[[Exception], JobError]) -> Result:
-    """Run the call and raise its outcome, cut loose from the error, whose request holds the key."""
-    failure: JobError
-    try:
-        return call()
-    except Exception as error:
-        failure = judge(error)
-    raise failure
-
-
-def _judge(error: Exception, provider: str, secret: str) -> JobError:
-    judged = outcomes.judge_error(error, provider, secret)
-    if judged.code == "provider.unexpected_error":
-        _log.error("%s", redact("".join(traceback.format_exception(error)), secret))
-    return judged
 
 
 def may_be_taken(error: Exception) -> bool:
@@ -146,14 +121,6 @@ def may_be_taken(error: Exception) -> bool:
         if isinstance(response, httpx2.Response):
             return response.status_code < 300 or response.status_code in _GATEWAY_STATUSES
     return True
-
-
-def _checked(key: SecretStr, provider: str) -> str:
-    if not needs_key(provider) and not key.get_secret_value().strip():
-        return ""
-    secret = check_key(key)
-    remember_secret(secret)
-    return secret
 
 
 def _module(provider: str, kind: str) -> MediaModule:
