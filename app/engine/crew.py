@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from app.engine.tries import Tried
+from app.engine.tries import Parked, Tried
 from app.platform.workflows import Verdict
 from app.workflow import NodeId
 
@@ -19,6 +19,7 @@ class Trouble:
     """A try of a node met an error that is not the node's."""
 
     node_id: NodeId
+    number: int
     error: BaseException
 
 
@@ -26,7 +27,7 @@ class ShutdownBegun:
     """The process is about to end."""
 
 
-News = Tried | Trouble | Verdict | ShutdownBegun
+News = Tried | Parked | Trouble | Verdict | ShutdownBegun
 
 
 class Crew:
@@ -42,8 +43,8 @@ class Crew:
         """Put news into the box."""
         self._box.put(news)
 
-    def set_to(self, node_id: NodeId, work: Callable[[], Tried]) -> None:
-        """Have a thread do the work and tell of it."""
+    def set_to(self, node_id: NodeId, number: int, work: Callable[[], Tried | Parked]) -> None:
+        """Have a thread do the work of a try and tell of it."""
         context = structlog.contextvars.get_contextvars()
 
         def do() -> None:
@@ -51,7 +52,7 @@ class Crew:
                 try:
                     self.tell(work())
                 except BaseException as error:
-                    self.tell(Trouble(node_id, error))
+                    self.tell(Trouble(node_id, number, error))
 
         threading.Thread(target=do, name="workflow node", daemon=True).start()
 

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 import structlog
 
 from app.database import Database
+from app.engine.budget import Budget
 from app.engine.crew import Crew, ShutdownBegun
 from app.engine.loop import RunLoop
 from app.engine.pulse import pulse
@@ -16,6 +17,7 @@ from app.engine.tries import Trier
 from app.engine.writing import RunLost
 from app.errors import StaleClaim
 from app.nodes import field_kinds, node_types, problems_of, refusals
+from app.platform.parked_nodes import fetch_parked
 from app.platform.workflows import RunHold, Verdict, WorkflowRun, fetch_graph, fetch_nodes
 from app.settings import settings
 from app.workflow import (
@@ -31,7 +33,11 @@ log = structlog.get_logger(__name__)
 
 
 def execute(database: Database, run: WorkflowRun, hold: RunHold) -> Ending | None:
-    """Bring a run to its end, from wherever an earlier attempt left it; None if somebody else ended it.
+    """Bring a run to its end, from wherever an earlier attempt left it.
+
+    None if there is nothing more to do for this attempt: somebody else ended the run, or all that is left of
+    it waits. Then the run is put down and its claim released; its message comes again when a node has its
+    turn, and counts neither as an error nor as a death.
 
     The nodes' rows are written; the run's own row is the caller's, in the transaction that ends the claim.
     Raises `InvalidWorkflow` before anything is started, `PutBack` when the process is about to end, and
@@ -42,31 +48,34 @@ def execute(database: Database, run: WorkflowRun, hold: RunHold) -> Ending | Non
         with ExitStack() as around:
             around.enter_context(pulse(database, hold, settings().workflow_heartbeat_ms / 1000, crew.tell))
             around.enter_context(told_of_shutdown(lambda: crew.tell(ShutdownBegun())))
-            graph = _load(database, hold)
+            graph, worked_ms = _load(database, hold)
             stored = fetch_nodes(database, run.run_id)
             progress = Progress(
                 graph, results_that_stand((row.model_dump() for row in stored), Resumption.RECOVERY)
             )
             trier = Trier(database, run, clean_root_inputs(run.context_inputs))
-            return RunLoop(database, hold, progress, trier, crew).run_to_end(
-                run, {str(row.node_id): row for row in stored}
+            loop = RunLoop(database, hold, progress, trier, crew, budget=Budget(run), worked_ms=worked_ms)
+            return loop.run_to_end(
+                {str(row.node_id): row for row in stored}, fetch_parked(database, run.run_id)
             )
     except RunLost as lost:
         _let_go(database, hold, lost.verdict)
         return None
 
 
-def _load(database: Database, hold: RunHold) -> Graph:
+def _load(database: Database, hold: RunHold) -> tuple[Graph, int]:
+    """The graph, and how many milliseconds the run was at work before it was put down."""
     rows = fetch_graph(database, hold.run_id)
     if rows is None:
         raise RunLost(Verdict.ENDED)
-    return load_graph(
+    graph = load_graph(
         rows.nodes,
         rows.edges,
         known_types=node_types().keys() | refusals().keys(),
         kinds=field_kinds(),
         check=problems_of,
     )
+    return graph, rows.worked_ms
 
 
 def _let_go(database: Database, hold: RunHold, verdict: Verdict) -> None:

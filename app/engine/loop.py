@@ -2,116 +2,163 @@
 
 from __future__ import annotations
 
-import heapq
 import random
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from app.database import Database
+from app.engine.agenda import Agenda
+from app.engine.budget import Budget
 from app.engine.crew import Crew, News, ShutdownBegun, Trouble
 from app.engine.page import Page
 from app.engine.summary import Ending
-from app.engine.tries import Tried, Trier
+from app.engine.tries import Parked, Tried, Trier
+from app.engine.waits import Waits
 from app.engine.writing import RunLost, write
 from app.errors import PutBack
-from app.platform.run_events import RunEventType
-from app.platform.workflows import NodeRow, RunHold, Verdict, WorkflowRun
+from app.platform.parked_nodes import ParkedNode
+from app.platform.workflows import NodeRow, RunHold, Verdict
 from app.settings import settings
-from app.workflow import Advance, NodeId, NodeStatus, Progress, Standing, Start, Stop, is_over_budget
+from app.workflow import Advance, NodeId, NodeStatus, Progress, Standing, Start, Stop
+
+#: How long after a node's time limit it is given up: who watches the limit himself says more of it.
+GRACE_MS = 500
 
 
 class RunLoop:
     """Drives the progress of a run; it is the only one that writes, so what it writes is in order."""
 
     def __init__(
-        self, database: Database, hold: RunHold, progress: Progress, trier: Trier, crew: Crew
+        self,
+        database: Database,
+        hold: RunHold,
+        progress: Progress,
+        trier: Trier,
+        crew: Crew,
+        *,
+        budget: Budget,
+        worked_ms: int = 0,
     ) -> None:
         self._database = database
         self._hold = hold
         self._progress = progress
         self._trier = trier
         self._crew = crew
+        self._budget = budget
         self._width = settings().workflow_max_parallel_nodes
-        self._deadline = time.monotonic() + settings().workflow_timeout_ms / 1000
+        self._began_at = time.monotonic()
+        self._deadline = self._began_at + (settings().workflow_timeout_ms - worked_ms) / 1000
         self._ready: deque[NodeId] = deque()
         self._starts: dict[NodeId, Start] = {}
         #: Tries at work, by node.
         self._at_work: dict[NodeId, int] = {}
-        #: (when, node, number of the try), the next first.
-        self._retries: list[tuple[float, NodeId, int]] = []
+        self._retries = Agenda()
+        #: When tries at work have taken too long.
+        self._limits = Agenda()
+        self._waits = Waits(database, hold, progress)
         #: Raised when what is at work has ended and is written: it may have been paid for.
         self._why_to_stop: BaseException | None = None
         self._reason: str | None = None
 
-    def run_to_end(self, run: WorkflowRun, stored: Mapping[str, NodeRow]) -> Ending:
-        """Work until every node has ended; `stored` are the rows that earlier attempts left.
+    def run_to_end(self, stored: Mapping[str, NodeRow], parked: Sequence[ParkedNode] = ()) -> Ending | None:
+        """Work until every node has ended, or until all that are left wait: then the run is put down.
 
-        The time limit counts from here: an attempt after an hour's outage gets all of it again.
+        `stored` and `parked` are what earlier attempts left. The time limit counts from here, less what
+        attempts were at work that put the run down; one after an hour's outage gets all of it again.
         """
-        self._open(run, stored)
-        while self._progress.standing is Standing.RUNNING:
+        self._open(stored, parked)
+        while self._progress.standing is not Standing.FINISHED:
             if self._why_to_stop and not self._at_work:
                 raise self._why_to_stop
-            self._hear(self._crew.await_news(self._wait_seconds()))
+            if self._progress.standing is Standing.RUNNING:
+                self._hear(self._crew.await_news(self._wait_seconds()))
+            elif not self._put_down():
+                return None
         return Ending.of(self._progress, self._reason)
 
-    def _open(self, run: WorkflowRun, stored: Mapping[str, NodeRow]) -> None:
+    def _put_down(self) -> list[NodeId]:
+        """Put the run down, or begin the nodes that have their turn by now."""
+        woken = self._waits.put_down(round((time.monotonic() - self._began_at) * 1000))
+        self._ready.extend(woken)
+        self._turn(self._new_page())
+        return woken
+
+    def _open(self, stored: Mapping[str, NodeRow], parked: Sequence[ParkedNode]) -> None:
         page = self._new_page()
-        is_new = self._hold.attempt == 1 or all(row.status == "pending" for row in stored.values())
-        kind = RunEventType.RUN_STARTED if is_new else RunEventType.RUN_RECOVERED
-        page.tell_of_run(kind, status="running", lifecycle="running", attempt=self._hold.attempt)
+        page.tell_of_start(self._hold.attempt, stored.values(), has_waited=bool(parked))
         opening = self._progress.opening
         told = {node_id for node_id, row in stored.items() if NodeStatus(row.status).is_terminal}
         page.settle({node_id: end for node_id, end in opening.settled.items() if node_id not in told})
-        if is_over_budget(run.budget_credits, run.spent_credits):
-            self._stop(Stop.OVER_BUDGET, "budget_exceeded", page)
-        ready = NodeStatus.QUEUED
-        self._ready.extend(n for n in opening.ready if self._progress.status_of(n) is ready)
+        self._waits.restore(parked)
+        self._stop_if_over_budget(page)
+        self._ready.extend(n for n in opening.ready if self._progress.status_of(n) is NodeStatus.QUEUED)
         page.wait_in_line(self._ready, NodeStatus.QUEUED, "queued")
         page.wait_in_line(self._far_off(), NodeStatus.AWAITING_DEPENDENCY, "dependency")
         self._turn(page)
 
     def _far_off(self) -> list[NodeId]:
-        waiting = NodeStatus.AWAITING_DEPENDENCY
-        return [n for n in self._progress.graph.nodes if self._progress.status_of(n) is waiting]
+        waiting, parked = NodeStatus.AWAITING_DEPENDENCY, self._progress.parked
+        nodes = self._progress.graph.nodes
+        return [n for n in nodes if n not in parked and self._progress.status_of(n) is waiting]
 
     def _hear(self, news: list[News]) -> None:
         """Take in what happened, or that time has passed."""
         page = self._new_page()
         for item in news:
-            match item:
-                case Tried():
-                    self._take_in(item, page)
-                case Trouble():
-                    self._at_work.pop(item.node_id, None)
-                    self._why_to_stop = item.error
-                case ShutdownBegun():
-                    self._why_to_stop = PutBack("worker.shutdown", "another process goes on with the run")
-                case Verdict.KILLED:
-                    self._stop(Stop.CANCELLED, "kill_switch", page)
-                case Verdict():
-                    raise RunLost(item)
+            self._hear_one(item, page)
+        self._give_up_late_tries(page)
+        self._ready.extend(self._waits.look())
         if time.monotonic() >= self._deadline:
             limit_ms = settings().workflow_timeout_ms
             self._stop(Stop.TIMED_OUT, f"the run took longer than {limit_ms} ms", page)
         self._turn(page)
 
+    def _hear_one(self, item: News, page: Page) -> None:
+        match item:
+            case Tried() | Parked() | Trouble() if not self._leaves_work(item.node_id, item.number):
+                # The run was stopped, or the try given up, before it ended; what it bought is bought.
+                page.calls += [] if isinstance(item, Trouble) else item.calls
+            case Tried():
+                self._take_in(item, page)
+            case Parked():
+                self._progress.park(item.node_id)
+                page.park(item)
+            case Trouble():
+                self._why_to_stop = item.error
+            case ShutdownBegun():
+                self._why_to_stop = PutBack("worker.shutdown", "another process goes on with the run")
+            case Verdict.KILLED:
+                self._stop(Stop.CANCELLED, "kill_switch", page)
+            case Verdict():
+                raise RunLost(item)
+
+    def _leaves_work(self, node_id: NodeId, number: int) -> bool:
+        """Take a try off what is at work; False if it is none that anybody waits for."""
+        if self._at_work.get(node_id) != number:
+            return False
+        del self._at_work[node_id]
+        return True
+
+    def _give_up_late_tries(self, page: Page) -> None:
+        """End tries that took too long, whatever their threads are at; what they still say is dropped."""
+        for node_id, number in self._limits.due(time.monotonic()):
+            if self._leaves_work(node_id, number):
+                self._take_in(self._trier.give_up(self._progress.graph.nodes[node_id], number), page)
+
     def _take_in(self, tried: Tried, page: Page) -> None:
         """End a node, or have it tried again later."""
-        if tried.node_id not in self._progress.running:
-            return  # the run was stopped before the answer came
-        del self._at_work[tried.node_id]
         delay_ms = self._delay_ms(tried)
         if delay_ms is not None:
             page.wait_for_retry(tried, delay_ms)
-            due = time.monotonic() + delay_ms / 1000
-            heapq.heappush(self._retries, (due, tried.node_id, tried.number + 1))
+            self._retries.add(time.monotonic() + delay_ms / 1000, tried.node_id, tried.number + 1)
             return
         del self._starts[tried.node_id]
         page.end(tried)
+        self._budget.spend(tried)
         self._follow(self._progress.complete(tried.node_id, tried.result), page)
+        self._stop_if_over_budget(page)
 
     def _delay_ms(self, tried: Tried) -> int | None:
         if tried.failure is None:
@@ -135,6 +182,11 @@ class RunLoop:
         self._follow(self._progress.stop(stop), page)
         self._at_work.clear()
         self._retries.clear()
+        self._limits.clear()
+
+    def _stop_if_over_budget(self, page: Page) -> None:
+        if self._budget.is_spent:
+            self._stop(Stop.OVER_BUDGET, "budget_exceeded", page)
 
     def _turn(self, page: Page) -> None:
         """Write what happened together with what begins because of it; only then let it begin."""
@@ -144,7 +196,10 @@ class RunLoop:
         write(self._database, self._hold, page)
         for node_id, number in tries:
             self._at_work[node_id] = number
-            self._crew.set_to(node_id, partial(self._trier.attempt, self._starts[node_id], number))
+            limit_ms = self._progress.graph.nodes[node_id].config.timeout_ms + GRACE_MS
+            self._limits.add(time.monotonic() + limit_ms / 1000, node_id, number)
+            work = partial(self._trier.attempt, self._starts[node_id], number, self._waits.resumed(node_id))
+            self._crew.set_to(node_id, number, work)
 
     def _next_tries(self) -> list[tuple[NodeId, int]]:
         """What there is room for, by node and number of the try; a second try goes before a first one."""
@@ -153,9 +208,10 @@ class RunLoop:
 
     def _due_retries(self) -> list[tuple[NodeId, int]]:
         due: list[tuple[NodeId, int]] = []
-        while self._retries and self._retries[0][0] <= time.monotonic() and self._has_room(len(due)):
-            _, node_id, number = heapq.heappop(self._retries)
-            due.append((node_id, number))
+        for entry in self._retries.due(time.monotonic()):
+            due.append(entry)
+            if not self._has_room(len(due)):
+                break
         return due
 
     def _first_tries(self, others: int) -> list[tuple[NodeId, int]]:
@@ -172,10 +228,10 @@ class RunLoop:
         return len(self._at_work) + more < self._width
 
     def _wait_seconds(self) -> float:
-        until = self._deadline
-        if self._retries and self._has_room(0) and not self._why_to_stop:
-            until = min(until, self._retries[0][0])
-        return until - time.monotonic()
+        until = min(self._deadline, self._limits.next_at)
+        if self._has_room(0) and not self._why_to_stop:
+            until = min(until, self._retries.next_at)
+        return min(until, self._waits.next_look_at) - time.monotonic()
 
     def _new_page(self) -> Page:
         return Page(self._progress.graph.nodes)

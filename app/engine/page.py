@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from app.calls import Call
-from app.engine.tries import Tried
+from app.engine.tries import Parked, Tried
 from app.platform.run_events import RunEvent, RunEventType
-from app.platform.workflows import NodeWrite
-from app.workflow import Cause, Node, NodeId, NodeResult, NodeStatus
+from app.platform.workflows import NodeRow, NodeWrite, Parking
+from app.workflow import Cause, Node, NodeId, NodeResult, NodeStatus, Park
 from app.workflow.values import JsonObject
 
 _ENDS = {
@@ -22,6 +23,9 @@ _ENDS = {
     NodeStatus.INVALIDATED: RunEventType.NODE_INVALIDATED,
 }
 
+#: What a node's row says in the middle of a try.
+_INTERRUPTED = (NodeStatus.RUNNING, NodeStatus.STREAMING, NodeStatus.RETRYING)
+
 
 class Page:
     """Collects the changes of one step; the order of its events is the order in which things happened."""
@@ -33,7 +37,7 @@ class Page:
         self.calls: list[Call] = []
 
     def __bool__(self) -> bool:
-        return bool(self.writes or self.events)
+        return bool(self.writes or self.events or self.calls)
 
     def wait_in_line(self, node_ids: Iterable[NodeId], status: NodeStatus, reason: str) -> None:
         """Nodes wait to be started, which is no event."""
@@ -71,6 +75,29 @@ class Page:
             error=tried.failure.error,
         )
 
+    def park(self, parked: Parked) -> None:
+        """A node waits without a thread, as long as it takes."""
+        park = parked.park
+        self.calls += parked.calls
+        self.writes.append(
+            NodeWrite(
+                node_id=UUID(parked.node_id),
+                status=NodeStatus.AWAITING_DEPENDENCY,
+                waiting_reason=park.reason.told,
+                output_data={"ask": park.ask} if park.ask else None,
+                resolved_input_snapshot=parked.labels,
+                parked=_parking(park),
+            )
+        )
+        details: JsonObject = {"reason": park.reason.told, "attempt": parked.number}
+        if isinstance(park.until, datetime):
+            details["dueAt"] = park.until.isoformat()
+        elif park.until is not None:
+            details["delayMs"] = _milliseconds(park.until)
+        if park.ask:
+            details["ask"] = park.ask
+        self._tell(RunEventType.NODE_WAITING, parked.node_id, NodeStatus.AWAITING_DEPENDENCY, **details)
+
     def end(self, tried: Tried) -> None:
         """A node's work is done, well or badly."""
         result, usage = tried.result, tried.usage
@@ -106,9 +133,16 @@ class Page:
             reason = result.skipped_because or result.error
             self._tell(_ENDS[result.status], node_id, result.status, **({"reason": reason} if reason else {}))
 
-    def tell_of_run(self, kind: RunEventType, **details: int | str) -> None:
-        """Something happened to the run as a whole."""
-        self.events.append(RunEvent(type=kind, payload=dict(details)))
+    def tell_of_start(self, attempt: int, rows: Collection[NodeRow], *, has_waited: bool) -> None:
+        """The run begins, or goes on after an interruption; going on after a wait is told by its nodes."""
+        if attempt == 1 or all(row.status == "pending" for row in rows):
+            kind = RunEventType.RUN_STARTED
+        elif not has_waited or any(row.status in _INTERRUPTED for row in rows):
+            kind = RunEventType.RUN_RECOVERED
+        else:
+            return
+        payload: JsonObject = {"status": "running", "lifecycle": "running", "attempt": attempt}
+        self.events.append(RunEvent(type=kind, payload=payload))
 
     def _tell(self, kind: RunEventType, node_id: NodeId, status: NodeStatus, **details: object) -> None:
         payload = {
@@ -119,3 +153,17 @@ class Page:
             **details,
         }
         self.events.append(RunEvent.model_validate({"type": kind, "payload": payload}))
+
+
+def _parking(park: Park) -> Parking:
+    return Parking(
+        reason=park.reason.value,
+        due_at=park.until if isinstance(park.until, datetime) else None,
+        after_ms=max(_milliseconds(park.until), 0) if isinstance(park.until, timedelta) else None,
+        memo=park.memo,
+        ask=park.ask,
+    )
+
+
+def _milliseconds(delay: timedelta) -> int:
+    return delay // timedelta(milliseconds=1)

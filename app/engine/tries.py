@@ -14,18 +14,25 @@ from app.errors import DatabaseError, GiveUp, RetryLater
 from app.nodes import Models, run_node
 from app.platform.workflows import WorkflowRun
 from app.workflow import (
+    Node,
     NodeFailure,
     NodeId,
     NodeResult,
     NodeStatus,
+    Output,
+    Park,
     Start,
     Usage,
+    Work,
     prepare,
     stored_output,
 )
-from app.workflow.values import JsonObject
+from app.workflow.values import JsonObject, json_length
 
 log = structlog.get_logger(__name__)
+
+#: Most UTF-16 units the JSON of a memo may have.
+LONGEST_MEMO = 65_536
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,25 @@ class Tried:
     calls: list[Call] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Parked:
+    """A try put its node down, to wait; `number` counts from 1."""
+
+    node_id: NodeId
+    number: int
+    park: Park
+    labels: JsonObject | None = None
+    calls: list[Call] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """What a node finds that has waited: its memo, and the answer {data, by, at} if one came."""
+
+    memo: JsonObject
+    answer: JsonObject | None
+
+
 class Trier:
     """Tries the nodes of one run; safe to use from many threads."""
 
@@ -51,7 +77,7 @@ class Trier:
         self._models = Models(database, run)
         self._inputs = inputs
 
-    def attempt(self, start: Start, number: int) -> Tried:
+    def attempt(self, start: Start, number: int, resumed: Resumed | None = None) -> Tried | Parked:
         """Do a node's work once. Raises only what speaks of the database, not of the node."""
         began = time.monotonic()
         labels: JsonObject | None = None
@@ -61,8 +87,12 @@ class Trier:
             work = prepare(start, self._inputs)
             labels = dict(work.labels)
             with collect_calls(calls):
-                given = run_node(work, self._run, self._database, self._models)
+                given = self._run_node(work, resumed)
                 result = NodeResult(NodeStatus.COMPLETED, stored_output(given))
+        except Park as park:
+            if json_length(park.memo) <= LONGEST_MEMO:
+                return Parked(start.node.id, number, park, labels, calls)
+            failure = NodeFailure("memo_too_large")
         except NodeFailure as error:
             failure = error
         except (GiveUp, RetryLater) as error:
@@ -82,4 +112,21 @@ class Trier:
             labels=labels,
             usage=self._models.usage_of(start.node),
             calls=calls,
+        )
+
+    def give_up(self, node: Node, number: int) -> Tried:
+        """What becomes of a try that has had its time, whatever its thread is still at."""
+        timeout_ms = node.config.timeout_ms
+        failure = NodeFailure.timed_out(timeout_ms)
+        usage = self._models.usage_of(node)
+        return Tried(node.id, number, timeout_ms, failure.result, failure, usage=usage)
+
+    def _run_node(self, work: Work, resumed: Resumed | None) -> Output:
+        return run_node(
+            work,
+            self._run,
+            self._database,
+            self._models,
+            memo=resumed.memo if resumed else None,
+            answer=resumed.answer if resumed else None,
         )

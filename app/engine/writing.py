@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 import structlog
 
@@ -26,6 +28,9 @@ class RunLost(WorkerError):  # noqa: N818 - an outcome, read aloud in except cla
         self.verdict = verdict
 
 
+Answer = TypeVar("Answer")
+
+
 def write(database: Database, hold: RunHold, page: Page) -> None:
     """Save a page in one transaction; raises `RunLost` if the run isn't ours, and then nothing is written.
 
@@ -34,14 +39,19 @@ def write(database: Database, hold: RunHold, page: Page) -> None:
     """
     if not page:
         return
+    verdict = patiently(lambda: hold.save(database, page.writes, page.events, page.calls))
+    if verdict is not Verdict.OURS:
+        raise RunLost(verdict)
+
+
+def patiently(ask: Callable[[], Answer]) -> Answer:
+    """The database's answer to a step of a run, asked for again through short outages."""
     for tries_left in reversed(range(TRIES)):
         try:
-            verdict = hold.save(database, page.writes, page.events, page.calls)
-            break
+            return ask()
         except CONNECTION_ERRORS as error:
             if not tries_left:
                 raise
             log.warning("progress of a run could not be written", error=str(error).strip())
             time.sleep(PAUSE_SECONDS)
-    if verdict is not Verdict.OURS:
-        raise RunLost(verdict)
+    raise AssertionError("the last try returns or raises")

@@ -21,8 +21,11 @@ Config_co = TypeVar("Config_co", bound=BaseModel, covariant=True)
 class Task(Generic[Config_co]):
     """One node's work: its settings, what came in, and what it may use.
 
-    `memo` is what the node left behind when it was parked, `answer` what came meanwhile; both are None the
-    first time. A function may run again after a crash: `idempotency_key` is the same then.
+    `memo` is what the node left behind when it was parked, `answer` what came meanwhile: {data, by, at}, with
+    the profile of who answered, or null, and the time. Both are None the first time, and a node that became
+    due or was woken has no answer.
+
+    A function may run again after a crash: `idempotency_key` is the same then.
     """
 
     config: Config_co

@@ -45,10 +45,14 @@ class WorkflowRun(BaseModel):
 
 
 class RunGraph(BaseModel):
-    """The rows of the graph that a run is bound to; `app.workflow.rows` reads them one by one."""
+    """The rows of the graph that a run is bound to; `app.workflow.rows` reads them one by one.
+
+    `worked_ms` is how long earlier attempts were at work that put the run down, to wait.
+    """
 
     nodes: list[dict[str, JsonValue]]
     edges: list[dict[str, JsonValue]]
+    worked_ms: NonNegativeInt = 0
 
 
 class NodeRow(BaseModel):
@@ -61,6 +65,16 @@ class NodeRow(BaseModel):
     retry_count: int
     waiting_reason: str | None
     started_at: datetime | None
+
+
+class Parking(BaseModel):
+    """What is kept of a node that waits without a worker; due at a time, after a delay, or never."""
+
+    reason: str
+    due_at: datetime | None = None
+    after_ms: NonNegativeInt | None = None
+    memo: dict[str, JsonValue] = {}
+    ask: dict[str, JsonValue] | None = None
 
 
 class NodeWrite(BaseModel):
@@ -79,6 +93,7 @@ class NodeWrite(BaseModel):
     cost_credits: NonNegativeInt = 0
     ttfb_ms: NonNegativeInt | None = None
     duration_ms: NonNegativeInt | None = None
+    parked: Parking | None = None
 
 
 class Verdict(StrEnum):
@@ -139,8 +154,8 @@ class RunHold(BaseModel):
 
 def fetch_graph(database: Database, run_id: UUID) -> RunGraph | None:
     """The graph as it was when the run began, or None when the run has ended."""
-    rows = database.call("SELECT graph FROM worker.run_graphs WHERE run_id = %s", (run_id,))
-    return RunGraph.model_validate(rows[0]["graph"]) if rows else None
+    rows = database.call("SELECT graph, worked_ms FROM worker.run_graphs WHERE run_id = %s", (run_id,))
+    return RunGraph(**rows[0]["graph"], worked_ms=rows[0]["worked_ms"]) if rows else None
 
 
 def fetch_nodes(database: Database, run_id: UUID) -> list[NodeRow]:
@@ -174,6 +189,7 @@ def fail_run(tx: cursor, run_id: UUID, error: JobError) -> None:
     tx.execute("SELECT worker.fail_workflow_run(%s, %s, %s)", (run_id, error.code, storable(error.message)))
 
 
-def wake_run(database: Database, run_id: UUID) -> bool:
-    """Have a run that was put down go on now; False when it isn't put down."""
-    return bool(database.call("SELECT worker.wake_workflow_run(%s) AS woken", (run_id,))[0]["woken"])
+def wake_run(database: Database, run_id: UUID, node_id: UUID | None = None) -> bool:
+    """Give a run's nodes, or one, their turn that wait for other work; False when it isn't put down."""
+    rows = database.call("SELECT worker.wake_workflow_run(%s, %s) AS woken", (run_id, node_id))
+    return bool(rows[0]["woken"])

@@ -9,7 +9,7 @@ How an executor drives it, and nothing else does:
     while progress.standing is Standing.RUNNING:
         start = progress.begin(node_id)                             # for every ready node
         work = prepare(start, inputs)                               # on the node's own thread …
-        result = NodeResult(NodeStatus.COMPLETED, stored_output(…)) # … or NodeFailure.result
+        result = NodeResult(NodeStatus.COMPLETED, stored_output(…)) # … or NodeFailure.result, or Park
         advance = progress.complete(node_id, result)                # write both in one transaction
     progress.run_status                                             # once FINISHED; PARKED ends the loop too
 
@@ -29,6 +29,7 @@ from app.workflow.ends import is_over_budget
 from app.workflow.graph import Edge, Graph, Node, NodeId
 from app.workflow.inputs import Work, clean_root_inputs, prepare
 from app.workflow.outputs import Output, data_of, stored_output
+from app.workflow.parking import Park, WaitingReason
 from app.workflow.problems import InvalidWorkflow, Problem
 from app.workflow.progress import Advance, Progress, Standing, Start
 from app.workflow.prompts import render_lens
@@ -58,6 +59,7 @@ __all__ = [
     "NodeStatus",
     "Output",
     "OutputContract",
+    "Park",
     "Problem",
     "Progress",
     "Resumption",
@@ -68,6 +70,7 @@ __all__ = [
     "Start",
     "Stop",
     "Usage",
+    "WaitingReason",
     "Work",
     "check_input",
     "check_output",

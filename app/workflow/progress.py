@@ -77,6 +77,11 @@ class Progress:
         return frozenset(self._running)
 
     @property
+    def parked(self) -> frozenset[NodeId]:
+        """The nodes that wait for a time, a person or other work."""
+        return frozenset(self._parked)
+
+    @property
     def standing(self) -> Standing:
         """Where the run as a whole stands."""
         if len(self._results) == len(self.graph.nodes):

@@ -169,10 +169,12 @@ def test_whoever_lost_the_run_is_told_and_writes_nothing(
     update(connection, "lenses.workflow_runs", hold.run_id, **columns)
     node = workflow.nodes["start"]
     event = RunEvent(type=RunEventType.NODE_COMPLETED, payload={"nodeId": str(node)})
+    before = node_row(connection, node)["status"]
     assert hold.save(jobs_database, [NodeWrite(node_id=node, status="completed")], [event]) is verdict
     assert hold.beat(jobs_database) is verdict
-    assert node_row(connection, node)["status"] == "pending"
-    assert call(connection, "SELECT count(*) FROM lenses.workflow_run_events") == 0
+    assert node_row(connection, node)["status"] == before
+    of_nodes = "SELECT count(*) FROM lenses.workflow_run_events WHERE type = 'node.completed'"
+    assert call(connection, of_nodes) == 0
 
 
 def test_a_heartbeat_names_the_worker_and_the_node_it_is_at(
@@ -256,7 +258,7 @@ def test_a_cancelled_run_is_never_overwritten_and_its_nodes_end_too(
     assert run_row(connection, hold.run_id)["status"] == "cancelled"
     assert set(node_statuses(connection, hold.run_id).values()) == {"cancelled"}
     types = rows(connection, "SELECT type FROM lenses.workflow_run_events")
-    assert [row["type"] for row in types] == ["run.cancelled"]
+    assert [row["type"] for row in types] == ["run.cancelled", "run.status.changed"]
 
 
 def test_a_run_that_has_ended_is_not_ended_again(

@@ -18,7 +18,9 @@ COMMENT ON VIEW worker.waiting_workflow_runs IS 'Workflow runs that a worker may
 CREATE TABLE worker.run_graphs (
     run_id uuid PRIMARY KEY,
     graph jsonb NOT NULL,
-    taken_at timestamptz NOT NULL DEFAULT now()
+    taken_at timestamptz NOT NULL DEFAULT now(),
+    -- how long attempts were at work that put the run down, to wait
+    worked_ms bigint NOT NULL DEFAULT 0
 );
 
 CREATE INDEX run_graphs_taken ON worker.run_graphs (taken_at);
@@ -58,6 +60,7 @@ BEGIN
     SELECT * INTO STRICT v_run FROM lenses.workflow_runs r WHERE r.id = p_run_id FOR NO KEY UPDATE;
     IF v_run.status = 'queued' THEN
         DELETE FROM worker.run_graphs g WHERE g.run_id = p_run_id;
+        DELETE FROM worker.parked_nodes p WHERE p.run_id = p_run_id;
         UPDATE lenses.workflow_node_results n
         SET status = 'pending', error_message = NULL, started_at = NULL, completed_at = NULL,
             duration_ms = NULL, waiting_reason = NULL, retry_count = 0
@@ -135,9 +138,11 @@ EXCEPTION WHEN OTHERS THEN
     RETURN NULL;
 END $$;
 
+-- A run that is asked for again while it is put down, to wait, begins anew and not when it would have been due.
 CREATE FUNCTION worker.fn_ticket_waiting_workflow_run() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
 BEGIN
+    PERFORM worker.fn_end_idle_claim(NEW.id);
     PERFORM worker.write_tickets('workflow_run', ARRAY[NEW.id]);
     RETURN NULL;
 EXCEPTION WHEN OTHERS THEN

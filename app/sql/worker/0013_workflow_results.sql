@@ -52,8 +52,9 @@ END $$;
 
 -- Write results of nodes and the events that tell of them, if the attempt still may, and give the verdict.
 -- A node that has ended stays as it is; of several results of one node the last counts. Results are objects
--- with the columns' names and status at least; a node that was deleted meanwhile has no place for one. Calls
--- to providers are written down whatever the verdict: they were paid for.
+-- with the columns' names and status at least, and `parked` for a node that waits without a worker; a node that
+-- was deleted meanwhile has no place for one. Calls to providers are written down whatever the verdict: they
+-- were paid for.
 CREATE FUNCTION worker.save_run_progress(
     p_message_id uuid, p_attempt integer, p_run_id uuid, p_results jsonb, p_events jsonb[] DEFAULT '{}',
     p_publish boolean DEFAULT true, p_calls jsonb DEFAULT NULL
@@ -69,6 +70,9 @@ BEGIN
         RETURN v_verdict;
     END IF;
     PERFORM worker.fn_write_node_results(p_run_id, p_results);
+    IF p_results @? '$[*].parked' THEN
+        PERFORM worker.fn_park_nodes(p_run_id, p_results);
+    END IF;
     IF cardinality(p_events) > 0 THEN
         PERFORM worker.append_run_events(p_run_id, p_events, p_publish);
     END IF;
@@ -150,25 +154,26 @@ BEGIN
     IF p_status NOT IN ('completed', 'failed', 'cancelled', 'timed_out') THEN
         RAISE EXCEPTION 'a run doesn''t end as %', p_status USING ERRCODE = '22023';
     END IF;
-    PERFORM worker.fn_close_open_nodes(p_run_id, p_status) FROM lenses.workflow_runs r
-    WHERE r.id = p_run_id AND r.status IN ('running', 'streaming', 'recovered');
+    PERFORM FROM lenses.workflow_runs r
+    WHERE r.id = p_run_id AND r.status IN ('running', 'streaming', 'recovered') FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM worker.fn_close_open_nodes(p_run_id, p_status);
+    IF cardinality(p_events) > 0 THEN
+        PERFORM worker.append_run_events(p_run_id, p_events, p_publish);
+    END IF;
     UPDATE lenses.workflow_runs r
     SET status = p_status, completed_at = greatest(now(), r.started_at), run_worker_id = NULL,
         active_node_id = NULL, started_at = coalesce(r.started_at, now()),
         metadata = r.metadata || CASE WHEN p_result IS NULL THEN '{}'
                                       ELSE jsonb_build_object('result', p_result) END
-    WHERE r.id = p_run_id AND r.status IN ('running', 'streaming', 'recovered')
+    WHERE r.id = p_run_id
     RETURNING r.schedule_id INTO v_schedule;
-    IF NOT FOUND THEN
-        RETURN false;
-    END IF;
     UPDATE lenses.workflow_schedules s
     SET last_completed_at = now(), last_result = jsonb_strip_nulls(jsonb_build_object(
         'run_id', p_run_id, 'status', p_status, 'result', p_result))
     WHERE s.id = v_schedule;
-    IF cardinality(p_events) > 0 THEN
-        PERFORM worker.append_run_events(p_run_id, p_events, p_publish);
-    END IF;
     DELETE FROM worker.run_graphs g WHERE g.run_id = p_run_id;
     RETURN true;
 END $$;
@@ -202,31 +207,9 @@ BEGIN
     END IF;
     SELECT r.status INTO v_status FROM lenses.workflow_runs r WHERE r.id = p_run_id;
     IF v_status IN ('completed', 'failed', 'cancelled', 'timed_out') THEN
-        PERFORM worker.fn_close_open_nodes(p_run_id, v_status);
-        PERFORM worker.append_run_events(p_run_id, ARRAY[
-            jsonb_build_object('type', 'run.' || v_status, 'payload', jsonb_build_object(
-                'status', v_status, 'lifecycle', CASE v_status WHEN 'timed_out' THEN 'failed' ELSE v_status END))]);
-        DELETE FROM worker.run_graphs g WHERE g.run_id = p_run_id;
+        PERFORM worker.fn_close_run(p_run_id, v_status);
     END IF;
     RETURN worker.finish_claim(p_message_id, p_attempt, 'gone') = 'ours';
-END $$;
-
--- Have a run that was put down go on now, whatever it was to wait for. False when it isn't put down.
-CREATE FUNCTION worker.wake_workflow_run(p_run_id uuid) RETURNS boolean
-LANGUAGE plpgsql SET search_path = '' AS $$
-DECLARE
-    v_queue text;
-BEGIN
-    UPDATE dramatiq.queue q SET mtime = now()
-    FROM worker.claims c LEFT JOIN agents.team_runs t ON c.kind = 'team_run' AND t.id = c.job
-    WHERE coalesce(t.workflow_run_id, c.job) = p_run_id AND c.finished_at IS NULL
-      AND q.message_id = c.message_id AND q.state = 'queued' AND q.mtime > now()
-    RETURNING q.queue_name INTO v_queue;
-    IF v_queue IS NULL THEN
-        RETURN false;
-    END IF;
-    PERFORM pg_notify('dramatiq.' || v_queue || '.enqueue', '');
-    RETURN true;
 END $$;
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA worker FROM PUBLIC;

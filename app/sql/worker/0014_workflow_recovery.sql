@@ -89,29 +89,25 @@ END $$;
 CREATE FUNCTION worker.expire_pending_approvals(p_older_than interval DEFAULT '24 hours') RETURNS integer
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
-    v_run uuid;
-    v_count integer := 0;
+    v_count integer;
 BEGIN
-    FOR v_run IN
-        UPDATE lenses.workflow_runs r
-        SET status = 'timed_out', completed_at = now()
-        WHERE r.status = 'pending_approval' AND r.created_at < now() - p_older_than
-          AND NOT EXISTS (SELECT FROM agents.team_runs t WHERE t.workflow_run_id = r.id AND t.status = 'blocked')
-        RETURNING r.id
-    LOOP
-        PERFORM worker.fn_close_open_nodes(v_run, 'timed_out');
-        v_count := v_count + 1;
-    END LOOP;
+    -- Our trigger ends their nodes.
+    UPDATE lenses.workflow_runs r
+    SET status = 'timed_out', completed_at = now()
+    WHERE r.status = 'pending_approval' AND r.created_at < now() - p_older_than
+      AND NOT EXISTS (SELECT FROM agents.team_runs t WHERE t.workflow_run_id = r.id AND t.status = 'blocked');
+    GET DIAGNOSTICS v_count = ROW_COUNT;
     RETURN v_count;
 END $$;
 
--- Forget how followers of runs were told, and graphs and effects of runs that have ended, after a while.
+-- Forget how followers of runs were told, and graphs, effects and waits of runs that have ended, after a while.
 CREATE FUNCTION worker.prune_workflow_runs(p_older_than interval, p_batch integer DEFAULT 1000) RETURNS integer
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     v_channels integer;
     v_graphs integer;
     v_effects integer;
+    v_parked integer;
 BEGIN
     DELETE FROM worker.run_channels c WHERE c.run_id IN (
         SELECT o.run_id FROM worker.run_channels o WHERE o.touched_at < now() - p_older_than
@@ -131,7 +127,15 @@ BEGIN
         ORDER BY o.begun_at LIMIT p_batch) AS old
     WHERE (d.run_id, d.node_id, d.effect) = (old.run_id, old.node_id, old.effect);
     GET DIAGNOSTICS v_effects = ROW_COUNT;
-    RETURN v_channels + v_graphs + v_effects;
+    DELETE FROM worker.parked_nodes d USING (
+        SELECT o.run_id, o.node_id
+        FROM worker.parked_nodes o LEFT JOIN lenses.workflow_runs r ON r.id = o.run_id
+        WHERE o.parked_at < now() - p_older_than
+          AND (r.id IS NULL OR r.status IN ('completed', 'failed', 'cancelled', 'timed_out'))
+        ORDER BY o.parked_at LIMIT p_batch) AS old
+    WHERE (d.run_id, d.node_id) = (old.run_id, old.node_id);
+    GET DIAGNOSTICS v_parked = ROW_COUNT;
+    RETURN v_channels + v_graphs + v_effects + v_parked;
 END $$;
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA worker FROM PUBLIC;

@@ -1,0 +1,34 @@
+"""What is to happen at some time to a try of a node, the next first."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+
+from app.workflow import NodeId
+
+
+class Agenda:
+    """Tries of nodes, by node and number, each with a time of `time.monotonic()`."""
+
+    def __init__(self) -> None:
+        self._entries: list[tuple[float, NodeId, int]] = []
+
+    @property
+    def next_at(self) -> float:
+        """When the next entry is due; infinity without one."""
+        return self._entries[0][0] if self._entries else float("inf")
+
+    def add(self, at: float, node_id: NodeId, number: int) -> None:
+        """Enter a try."""
+        heapq.heappush(self._entries, (at, node_id, number))
+
+    def due(self, now: float) -> Iterator[tuple[NodeId, int]]:
+        """Strike out what is due by now, one after the other."""
+        while self.next_at <= now:
+            _, node_id, number = heapq.heappop(self._entries)
+            yield node_id, number
+
+    def clear(self) -> None:
+        """Strike out everything."""
+        self._entries.clear()
