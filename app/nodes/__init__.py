@@ -5,7 +5,14 @@ A node type is a function with the decorator `node_type`. It takes a `Task` and 
 starts: `problems_of` names what is wrong with them. No node completes for something that it did not do.
 """
 
-from app.nodes import ai, branches, refused, triggers
+from app.nodes import (
+    ai,
+    data,
+    logic,
+    refused,
+    triggers,
+    utility,
+)
 from app.nodes.checking import problems_of
 from app.nodes.models import Models
 from app.nodes.registry import Effect, NodeType, field_kinds, node_type, node_types, refusals
@@ -14,7 +21,14 @@ from app.nodes.settings import NodeSettings, spelled
 from app.nodes.task import Task
 
 #: The modules whose types exist.
-FAMILIES = (triggers, branches, ai, refused)
+FAMILIES = (
+    ai,
+    data,
+    logic,
+    refused,
+    triggers,
+    utility,
+)
 
 __all__ = [
     "FAMILIES",

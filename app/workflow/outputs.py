@@ -70,15 +70,18 @@ def stored_output(output: Output) -> JsonObject:
 def data_of(output_data: JsonObject) -> JsonValue:
     """The structured value of a stored output: its text where that is JSON, else the node's own keys.
 
-    Text that is a JSON object or list counts with or without a code fence around it. None where a node gave
-    nothing but text.
+    Text that is a JSON object or list counts with or without a code fence around it. A node whose artifact is
+    JSON says with its own keys what it gave; its text is the same once more, for those who read text. None
+    where a node gave nothing but text.
     """
+    own: JsonObject = {key: value for key, value in output_data.items() if key not in _DESCRIPTIVE}
+    if own and output_data.get("artifactKind") == "json":
+        return own
     text = output_data.get("output")
     if isinstance(text, str):
         parsed = parse_json(_unfenced(text))
         if isinstance(parsed, dict | list):
             return parsed
-    own: JsonObject = {key: value for key, value in output_data.items() if key not in _DESCRIPTIVE}
     return own or None
 
 

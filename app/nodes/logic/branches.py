@@ -1,13 +1,12 @@
-"""Where a workflow parts and comes together: decisions, merges, and passing on."""
+"""Where a workflow parts and comes together: decisions and merges."""
 
 from __future__ import annotations
 
-from app.nodes.branching import Comparison, Switch, take_branch, take_case
-from app.nodes.merging import Merge, merge_branches
+from app.nodes.logic.branching import Comparison, Switch, take_branch, take_case
+from app.nodes.logic.merging import Merge, merge_branches
 from app.nodes.registry import node_type
-from app.nodes.settings import NodeSettings
 from app.nodes.task import Task
-from app.workflow import Output, data_of
+from app.workflow import Output
 
 
 @node_type("if_condition", config=Comparison, gives=("branch", "matched", "nodeId"))
@@ -26,12 +25,3 @@ def choose(task: Task[Switch]) -> Output:
 def merge(task: Task[Merge]) -> Output:
     """Make one output of what all parents gave."""
     return merge_branches(task.config, task.work.parents)
-
-
-@node_type("pass_through")
-def pass_on(task: Task[NodeSettings]) -> Output:
-    """Give the first parent's output as it is."""
-    if not task.work.parents:
-        return Output(data=dict(task.work.labels))
-    data = data_of(task.given)
-    return Output(text=task.text, data=data if isinstance(data, dict) else {})

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from app.nodes.merging import MOST_ITEMS, Merge, merge_branches
+from app.nodes.logic.merging import MOST_ITEMS, Merge, merge_branches
 from app.workflow import Output, stored_output
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from app.nodes.branching import Comparison, Switch, take_branch, take_case
 from app.nodes.checking import complaints_about
+from app.nodes.logic.branching import Comparison, Switch, take_branch, take_case
 
 DATA = {"score": 7, "tags": ["a"], "user": {"name": "Ada"}, "empty": ""}
 
