@@ -10,7 +10,7 @@ import psycopg2
 from dramatiq.middleware import AgeLimit, Callbacks, CurrentMessage, Retries, ShutdownNotifications, TimeLimit
 from periodiq import PeriodiqMiddleware
 
-from app import alerts, logs
+from app import alerts, logs, telemetry
 from app.broker import ENQUEUE_RETRY_SECONDS, LeaseBroker, QueuePolicy
 from app.database import connect, database
 from app.engine import ShutdownNotices
@@ -81,6 +81,7 @@ def build_broker(
             ShutdownNotices(),
             alerts.FlushAlerts(),
             StopsLostWork(configured),
+            telemetry.Telemetry(configured),
             open_claims,
         ],
     )

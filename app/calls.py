@@ -7,7 +7,7 @@ worker.provider_calls in the transaction that it writes anyway.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -37,6 +37,9 @@ class Call:
     tokens_out: int = 0
     error_code: str | None = None
 
+
+#: Told of every call that has ended, in the thread that made it, whoever collects it.
+observers: list[Callable[[Call], None]] = []
 
 _collected: ContextVar[list[Call] | None] = ContextVar("collected_calls", default=None)
 
@@ -70,6 +73,8 @@ def measured(provider: str, model: str, purpose: Purpose) -> Iterator[Call]:
         calls = _collected.get()
         if calls is not None:
             calls.append(call)
+        for observe in observers:
+            observe(call)
 
 
 def call_parameters(calls: Sequence[Call]) -> Json | None:

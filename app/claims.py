@@ -21,6 +21,7 @@ from psycopg2.extensions import cursor
 from app.calls import Call, call_parameters
 from app.database import Database
 from app.errors import JobError, StaleClaim
+from app.telemetry import settled
 
 Job = TypeVar("Job")
 
@@ -78,7 +79,9 @@ class Claim(Generic[Job]):
                 yield tx
         self.calls.clear()
         if verdict == "ours":
+            settled(outcome, error.code if error else None)
             return
+        settled("stale")
         raise StaleClaim if verdict == "stale" else StaleClaim("the job was deleted or cancelled")
 
     def release(self, error: JobError | None = None) -> None:
@@ -94,6 +97,7 @@ class Claim(Generic[Job]):
             ),
         )
         self.calls.clear()
+        settled("waiting" if rows[0]["ours"] else "stale", error.code if error else None)
         if not rows[0]["ours"]:
             raise StaleClaim
 

@@ -5,9 +5,11 @@ import math
 
 from app.boot import boot
 from app.settings import settings
+from app.telemetry import report_queues
 
 # A scheduler sits an outage out: ending would only have it started again.
 broker = boot(enqueue_retry_seconds=math.inf)
+report_queues(settings())
 
 importlib.import_module("schedules.sweeps")
 importlib.import_module("schedules.media")

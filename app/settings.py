@@ -394,6 +394,22 @@ class Settings(BaseSettings):
     sentry_environment: str = _env(
         "SENTRY_ENVIRONMENT", default="production", description="Environment that alerts are filed under."
     )
+    otel_endpoint: str = _env(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        default="",
+        description="Root of an OTLP/HTTP collector; OpenTelemetry is off when blank. Needs lf-worker[otel].",
+    )
+    otel_headers: SecretStr = _env(
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        default=SecretStr(""),
+        description="Headers for the collector: names and values with commas between the pairs.",
+    )
+    otel_service_name: str = _env(
+        "OTEL_SERVICE_NAME", default="lf-worker", description="Name that spans and metrics are filed under."
+    )
+    otel_metric_export_interval_ms: PositiveInt = _env(
+        "OTEL_METRIC_EXPORT_INTERVAL", default=60_000, description="Time between two exports of metrics."
+    )
     log_level: str = _env("LOG_LEVEL", default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
 
     @field_validator("database_url")

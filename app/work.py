@@ -7,6 +7,7 @@ the function ends in into what happens next: done, tried again later, failed for
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from app.database import CONNECTION_ERRORS, database
 from app.errors import DatabaseError, GiveUp, JobError, PutBack, RetryLater, StaleClaim
 from app.identity import worker_id
 from app.settings import settings
+from app.telemetry import JobRecord, job_span
 
 log = structlog.get_logger(__name__)
 
@@ -118,6 +120,7 @@ def _run_ticket(kind: Kind, hint: str | None) -> None:
         open_claims.track(claim),
         collect_calls(claim.calls),
         structlog.contextvars.bound_contextvars(kind=kind.name, job=str(claim.job_id), attempt=claim.attempt),
+        job_span(_record(message, claim)),
     ):
         try:
             _attempt(kind, opened, claim)
@@ -127,6 +130,13 @@ def _run_ticket(kind: Kind, hint: str | None) -> None:
             log.warning("database went away during the job", error=str(error).strip())
             claim.release()
             raise _again(DATABASE_PAUSE_SECONDS * 1000) from None
+
+
+def _record(message: dramatiq.Message[Any], claim: Claim[Any]) -> JobRecord:
+    waited_seconds = max(time.time() - message.message_timestamp / 1000, 0.0) if claim.attempt == 1 else None
+    return JobRecord(
+        claim.kind, message.queue_name, message.message_id, str(claim.job_id), claim.attempt, waited_seconds
+    )
 
 
 def _attempt(kind: Kind, opened: Opened, claim: Claim[Any]) -> None:

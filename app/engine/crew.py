@@ -11,6 +11,7 @@ import structlog
 
 from app.engine.tries import Parked, Tried
 from app.platform.workflows import Verdict
+from app.telemetry import span_of_thread, under_span
 from app.workflow import NodeId
 
 
@@ -45,10 +46,10 @@ class Crew:
 
     def set_to(self, node_id: NodeId, number: int, work: Callable[[], Tried | Parked]) -> None:
         """Have a thread do the work of a try and tell of it."""
-        context = structlog.contextvars.get_contextvars()
+        context, span = structlog.contextvars.get_contextvars(), span_of_thread()
 
         def do() -> None:
-            with structlog.contextvars.bound_contextvars(**context):
+            with structlog.contextvars.bound_contextvars(**context), under_span(span):
                 try:
                     self.tell(work())
                 except BaseException as error:
