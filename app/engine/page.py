@@ -11,6 +11,7 @@ from app.engine.tries import Parked, Tried
 from app.platform.run_events import RunEvent, RunEventType
 from app.platform.workflows import NodeRow, NodeWrite, Parking
 from app.workflow import Cause, Node, NodeId, NodeResult, NodeStatus, Park
+from app.workflow.results import MODERATION_BLOCKED
 from app.workflow.values import JsonObject
 
 _ENDS = {
@@ -122,6 +123,8 @@ class Page:
             details["error"] = result.error
         if result.output_data is not None:
             details["output"] = result.output_data
+        if result.error == MODERATION_BLOCKED:
+            self._tell(RunEventType.MODERATION_FLAGGED, tried.node_id, result.status, **details)
         self._tell(_ENDS[result.status], tried.node_id, result.status, **details)
 
     def settle(self, settled: Mapping[NodeId, NodeResult]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
-from app.nodes.registry import NodeType, node_types, refusals, spellings_of
+from app.nodes.registry import Effect, NodeType, node_types, refusals, spellings_of
 from app.workflow import Node, Problem
 from app.workflow.values import JsonObject, compact_json
 
@@ -22,7 +22,7 @@ def problems_of(node: Node) -> Iterator[Problem]:
             "refused_node_type", f"{node.title} has the type '{node.type}', which {reason}", (node.id,)
         )
     kind = node_types().get(node.type)
-    for complaint in _complaints(kind, node.config.settings) if kind else ():
+    for complaint in (*_complaints(kind, node.config.settings), *_moderated(kind, node)) if kind else ():
         yield Problem("invalid_config", f"{node.title} ({node.type}): {complaint}", (node.id,))
 
 
@@ -34,6 +34,11 @@ def complaints_about(error: ValidationError) -> list[str]:
             for problem in error.errors(include_input=False, include_url=False, include_context=False)
         }
     )
+
+
+def _moderated(kind: NodeType, node: Node) -> Iterator[str]:
+    if node.config.moderation != "off" and kind.effect is not Effect.SPENDS:
+        yield "moderation: only what models are asked and what they answer is moderated"
 
 
 def _complaints(kind: NodeType, settings: JsonObject) -> Iterator[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+from pydantic import SecretStr
+
 from app import providers
 from app.database import Database
 from app.memo import Memo
@@ -12,8 +14,9 @@ from app.platform.keys import Payer, for_payer
 from app.platform.lens_nodes import fetch_provider
 from app.platform.workflows import WorkflowRun
 from app.providers.catalog import TEXT_PROVIDERS
+from app.providers.moderating import moderate
 from app.settings import settings
-from app.workflow import Node, NodeId, Usage
+from app.workflow import Node, NodeFailure, NodeId, Usage
 
 #: The model of a node where neither it nor its run names one; the platform's own default.
 DEFAULT_MODEL = "claude-sonnet-4-6"
@@ -30,20 +33,39 @@ class Models:
         self._usages: dict[NodeId, Usage] = {}
         self._guard = threading.Lock()
 
-    def ask(self, node: Node, prompt: providers.Prompt) -> providers.Answer:
+    def ask(self, node: Node, prompt: providers.Prompt, named: str | None = None) -> providers.Answer:
         """The answer of the model that the node names, its run, or the platform, within the node's time.
 
-        Raises `GiveUp` or `RetryLater`.
+        `named` is the model that the settings of the node's type name. Raises `NodeFailure` where moderation
+        says so, `GiveUp` or `RetryLater`.
         """
-        model = self._found(node.config.model_id or self._run.global_model_id or DEFAULT_MODEL)
-        payer = Payer("platform_credit", None, self._run.owner_lenser_id)
-        key = for_payer(self._database, settings(), payer, model.provider)
-        answer = providers.ask(model, prompt, key=key, deadline_seconds=node.config.timeout_ms / 1000)
+        chosen = node.config.model_id or named or self._run.global_model_id or DEFAULT_MODEL
+        model = self._found(chosen)
+        seconds = node.config.timeout_ms / 1000
+        if node.config.moderation in ("input", "both"):
+            self._moderate("input", _shown(prompt), seconds)
+        answer = providers.ask(model, prompt, key=self.key_for(model.provider), deadline_seconds=seconds)
         self.count(
             node,
             Usage(answer.provider, answer.model, answer.tokens_in, answer.tokens_out, answer.latency_ms),
         )
+        if node.config.moderation in ("output", "both"):
+            self._moderate("output", answer.text, seconds)
         return answer
+
+    def key_for(self, provider: str) -> SecretStr:
+        """The key that pays for the run's calls to a provider; raises `GiveUp` where there is none."""
+        payer = Payer("platform_credit", None, self._run.owner_lenser_id)
+        return for_payer(self._database, settings(), payer, provider)
+
+    def _moderate(self, policy: str, text: str, deadline_seconds: float) -> None:
+        """Raise `NodeFailure` `moderation_blocked` for what nobody should be shown.
+
+        Where nothing can be found out, the node fails: it asked not to go on without.
+        """
+        judged = moderate(text, key=self.key_for("openai"), deadline_seconds=deadline_seconds)
+        if not judged.allowed:
+            raise NodeFailure.moderated(policy, judged.categories)
 
     def count(self, node: Node, usage: Usage) -> None:
         """Add what one call for a node has taken."""
@@ -63,3 +85,8 @@ class Models:
         if provider is None and colon and brand in TEXT_PROVIDERS:
             return providers.resolve_model(name, brand)
         return providers.resolve_model(key, provider)
+
+
+def _shown(prompt: providers.Prompt) -> str:
+    """Everything that a model would be told."""
+    return "\n\n".join(filter(None, (prompt.system, *(turn.text for turn in prompt.earlier), prompt.text)))

@@ -37,6 +37,7 @@ class RunEventType(StrEnum):
     NODE_BLOCKED = "node.blocked"
     NODE_INVALIDATED = "node.invalidated"
     CONTRACT_VIOLATED = "contract.violated"
+    MODERATION_FLAGGED = "moderation.flagged"
 
 
 class RunEvent(BaseModel):

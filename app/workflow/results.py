@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from pydantic import JsonValue
 
 from app.errors import GiveUp, JobError, RetryLater, WorkerError
 from app.workflow.retries import Cause
@@ -12,6 +15,9 @@ from app.workflow.values import JsonObject
 #: Keys of a stored output in which a node hands things to the engine; nothing else may set them.
 VARIABLES_KEY = "__variables"
 HALT_KEY = "__workflow_halt"
+
+#: The error of a node that moderation stopped, as readers know it.
+MODERATION_BLOCKED = "moderation_blocked"
 
 #: The causes behind the codes of `app.providers`; every other temporary error is a provider's.
 _CAUSES = {"provider.timeout": Cause.TIMEOUT, "provider.rate_limited": Cause.RATE_LIMIT}
@@ -79,6 +85,19 @@ class NodeFailure(WorkerError):  # noqa: N818 - an outcome, read aloud in except
     def timed_out(cls, timeout_ms: int) -> NodeFailure:
         """The failure of a node that ran into its own time limit."""
         return cls(f"timed out after {timeout_ms} ms", status=NodeStatus.TIMED_OUT, cause=Cause.TIMEOUT)
+
+    @classmethod
+    def moderated(cls, policy: str, categories: Sequence[str]) -> NodeFailure:
+        """The failure of a node whose input or output (`policy` says which) moderation does not allow."""
+        named: list[JsonValue] = list(categories)
+        reason = f"flagged as {', '.join(categories)}" if categories else "flagged"
+        verdict: JsonObject = {
+            "allowed": False,
+            "policy": policy,
+            "reason": reason,
+            "metadata": {"categories": named},
+        }
+        return cls(MODERATION_BLOCKED, output_data={"moderation": verdict})
 
     @classmethod
     def from_job_error(cls, error: JobError) -> NodeFailure:

@@ -1,5 +1,5 @@
 """Nodes that ask a model for text."""
 
-from app.nodes.ai import lens
+from app.nodes.ai import judging, lens, writing
 
-__all__ = ["lens"]
+__all__ = ["judging", "lens", "writing"]

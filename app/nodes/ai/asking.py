@@ -1,0 +1,115 @@
+"""What nodes that ask a model share: their material, one answer, and an answer of a given shape."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from pydantic import BaseModel, Field, JsonValue, ValidationError
+
+from app import providers
+from app.nodes.settings import NodeSettings, spelled
+from app.nodes.task import Task
+from app.workflow import NodeFailure, Output, data_of
+from app.workflow.paths import lookup
+from app.workflow.values import JsonObject, parse_json, stringify
+
+#: Most characters of a text that a node shows to a model; the platform's limit.
+LONGEST_TEXT = 20_000
+
+#: How often a model is asked for an answer of a given shape.
+ASKED_TIMES = 2
+
+Shape = TypeVar("Shape", bound=BaseModel)
+
+
+class Asking(NodeSettings):
+    """What every node that asks a model reads: the model, where it isn't the node's, and the material."""
+
+    model: str = ""
+    provider: str = ""
+    text: str = ""
+    input_path: str = Field(default="", validation_alias=spelled("inputPath", "inputField"))
+
+    @property
+    def named_model(self) -> str | None:
+        """The model, as nodes name one."""
+        if not self.model.strip():
+            return None
+        return (
+            f"{self.provider.strip()}:{self.model.strip()}" if self.provider.strip() else self.model.strip()
+        )
+
+
+class Material(BaseModel):
+    """A text to work on; `is_cut` if it was longer than a node shows to a model."""
+
+    text: str
+    is_cut: bool
+
+
+def material_of(task: Task[Asking], longest: int = LONGEST_TEXT) -> Material:
+    """The text that a node works on: its own, else the upstream's, else the label `text` or `data`.
+
+    Raises `NodeFailure` `missing_required` where there is none.
+    """
+    found = task.config.text if task.config.text.strip() else _given(task)
+    if not found.strip():
+        raise NodeFailure("missing_required: text")
+    return Material(text=found[:longest], is_cut=len(found) > longest)
+
+
+def _given(task: Task[Asking]) -> str:
+    path = task.config.input_path.strip()
+    if path:
+        subject = task.subject
+        named: JsonObject = subject if isinstance(subject, dict) else {"value": subject}
+        return stringify(lookup({**task.given, **named, "value": subject}, path))
+    labels = task.work.labels
+    upstream: JsonValue = task.text or (task.subject if task.work.parents else None)
+    return stringify(upstream) or stringify(labels.get("text")) or stringify(labels.get("data"))
+
+
+def ask(task: Task[Asking], prompt: providers.Prompt) -> str:
+    """The model's words; raises `NodeFailure` if there are none, `GiveUp` or `RetryLater`."""
+    answer = task.models.ask(task.node, prompt, task.config.named_model)
+    if not answer.text.strip():
+        raise NodeFailure("empty_answer: the model said nothing")
+    return answer.text
+
+
+def ask_for(task: Task[Asking], shape: type[Shape], prompt: providers.Prompt) -> Shape:
+    """The model's answer, which has to be a JSON object of that shape; asked once more if it isn't.
+
+    Raises `NodeFailure` `unreadable_answer`.
+    """
+    asked = prompt
+    for _ in range(ASKED_TIMES):
+        said = ask(task, asked)
+        try:
+            return shape.model_validate(_object_in(said))
+        except ValidationError as error:
+            wrong = "; ".join(
+                sorted({f"{'.'.join(map(str, e['loc'])) or 'answer'}: {e['msg']}" for e in error.errors()})
+            )
+        asked = providers.Prompt(
+            text=f"That could not be read ({wrong}). Answer again, with the JSON object and nothing else.",
+            system=prompt.system,
+            earlier=(
+                *prompt.earlier,
+                providers.Turn("user", prompt.text),
+                providers.Turn("assistant", said),
+            ),
+        )
+    raise NodeFailure(f"unreadable_answer: {wrong}")
+
+
+def answered(task: Task[Asking], text: str, data: JsonObject, artifact_kind: str | None = None) -> Output:
+    """A node's output, with what was taken of models for it."""
+    usage = task.models.usage_of(task.node)
+    return Output(text=text, artifact_kind=artifact_kind, metadata=usage.metadata if usage else {}, data=data)
+
+
+def _object_in(said: str) -> JsonValue:
+    """The JSON object in an answer, in a code fence or with words around it."""
+    found = data_of({"output": said})
+    return found if isinstance(found, dict) else parse_json(said[said.find("{") : said.rfind("}") + 1])

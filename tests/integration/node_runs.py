@@ -1,0 +1,60 @@
+"""Workflows of a few nodes, executed by hand: what each test of nodes that ask providers starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from psycopg2.extensions import connection as Connection  # noqa: N812
+
+from app.database import Database
+from app.engine import execute
+from app.local.workflows import EdgeSeed, NodeSeed, SeededWorkflow, enqueue_workflow_run, make_workflow
+from app.platform.workflows import WorkflowRun
+from tests.integration.workflow_rows import hold_of, must_claim, rows
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A run that was executed once, and the rows of its nodes by their names."""
+
+    run_id: UUID
+    workflow: SeededWorkflow
+    connection: Connection
+
+    def node(self, name: str) -> dict[str, Any]:
+        statement = "SELECT * FROM lenses.workflow_node_results WHERE run_id = %s AND node_id = %s"
+        return rows(self.connection, statement, self.run_id, self.workflow.nodes[name])[0]
+
+    def output(self, name: str) -> dict[str, Any]:
+        row = self.node(name)
+        assert row["status"] == "completed", row["error_message"]
+        output: dict[str, Any] = row["output_data"]
+        return output
+
+    def error(self, name: str) -> str:
+        row = self.node(name)
+        assert row["status"] == "failed", row
+        return str(row["error_message"])
+
+
+def start(
+    connection: Connection,
+    nodes: Mapping[str, NodeSeed],
+    edges: Sequence[EdgeSeed] = (),
+    inputs: Mapping[str, Any] | None = None,
+    **columns: Any,
+) -> Ran:
+    """A run that waits for a worker."""
+    workflow = make_workflow(connection, nodes, edges)
+    run_id = enqueue_workflow_run(connection, workflow.workflow_id, inputs=inputs, **columns)
+    return Ran(run_id, workflow, connection)
+
+
+def execute_once(database: Database, ran: Ran) -> Ran:
+    """Claim the run anew and execute it until it ends or is put down."""
+    claimed = must_claim(database, hint=ran.run_id)
+    execute(database, WorkflowRun.model_validate(claimed.job), hold_of(claimed))
+    return ran
