@@ -48,7 +48,7 @@ class Material(BaseModel):
 
 
 def material_of(task: Task[Asking], longest: int = LONGEST_TEXT) -> Material:
-    """The text that a node works on: its own, else the upstream's, else the label `text` or `data`.
+    """The text that a node works on: its own, the upstream's, the label `text` or `data`, the upstream's data.
 
     Raises `NodeFailure` `missing_required` where there is none.
     """
@@ -65,8 +65,8 @@ def _given(task: Task[Asking]) -> str:
         named: JsonObject = subject if isinstance(subject, dict) else {"value": subject}
         return stringify(lookup({**task.given, **named, "value": subject}, path))
     labels = task.work.labels
-    upstream: JsonValue = task.text or (task.subject if task.work.parents else None)
-    return stringify(upstream) or stringify(labels.get("text")) or stringify(labels.get("data"))
+    said = task.text or stringify(labels.get("text")) or stringify(labels.get("data"))
+    return said or (stringify(task.subject) if task.work.parents else "")
 
 
 def ask(task: Task[Asking], prompt: providers.Prompt) -> str:
