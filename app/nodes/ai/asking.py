@@ -48,7 +48,7 @@ class Material(BaseModel):
 
 
 def material_of(task: Task[Asking], longest: int = LONGEST_TEXT) -> Material:
-    """The text that a node works on: its own, the upstream's, the label `text` or `data`, the upstream's data.
+    """What a node works on: its own text, the upstream's, the label `text` or `data`, the upstream's data.
 
     Raises `NodeFailure` `missing_required` where there is none.
     """
