@@ -3,7 +3,7 @@ FROM python:3.11-slim
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /worker
 
-COPY pyproject.toml requirements.lock README.md ./
+COPY pyproject.toml requirements.lock README.md Procfile ./
 COPY app app
 COPY actors actors
 COPY schedules schedules

@@ -115,6 +115,12 @@ class Settings(BaseSettings):
         description="Finished claims and dead letters of the broker are deleted after this.",
     )
 
+    worker_once: bool = _env(
+        "PLATFORM_API_WORKER_ONCE",
+        default=False,
+        description="`lf-worker run` does what there is to do and ends, like `lf-worker once`.",
+    )
+
     # Kinds of work
     lens_run_enabled: bool = _env(
         "PLATFORM_API_LENS_RUN_WORKER_ENABLED", default=True, description="Execute queued lens runs."

@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from app.cli import dead_letters, dev, enqueue, enqueue_battles, jobs, migrate, queues, status, webhooks
+from app.cli import dead_letters, dev, enqueue, enqueue_battles, jobs, migrate, queues, run, status, webhooks
 from app.cli.demo import command
 from app.cli.doctor import command as doctor_command
 from app.errors import WorkerError
@@ -23,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("migrate")(migrate.migrate)
+app.command("run")(run.run)
 app.command("dev")(dev.dev)
 app.command("demo")(command.demo)
 app.command("doctor")(doctor_command.doctor)
@@ -41,6 +42,6 @@ def main() -> None:
         app()
     except WorkerError as error:
         print("lf-worker:", " ".join(str(error).split()), file=sys.stderr)
-        sys.exit(1 if isinstance(error, StackError) else 2)
+        sys.exit(1 if isinstance(error, StackError | run.ReleaseFailed) else 2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -8,17 +8,13 @@ import pwd
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from app.errors import DatabaseError
-from app.local import launch
 from app.local.binaries import Binaries
-
-Identity = Literal["self", "namespace", "setuid"]
+from app.processes.children import Identity, launch_command
 
 
 @dataclass(frozen=True)
@@ -43,14 +39,6 @@ class Runner:
     def path_through(self, descriptor: int, path: Path) -> str:
         """A path to a folder the program has open, which nobody can follow under closed parents too."""
         return f"/proc/self/fd/{descriptor}" if self.identity == "setuid" else str(path)
-
-
-def launch_command(
-    *command: str, identity: Identity = "self", death_signal: signal.Signals = signal.SIGTERM
-) -> list[str]:
-    """A command line that becomes `command` and ends when the calling process does."""
-    python = [sys.executable, "-I", "-S", launch.__file__]
-    return [*python, identity, str(int(death_signal)), str(os.getpid()), *command]
 
 
 def choose_runner(binaries: Binaries) -> Runner:

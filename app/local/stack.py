@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
@@ -16,9 +15,15 @@ from typing import Self
 
 from app.errors import WorkerError
 from app.local.follow import Echo, Follower
-from app.local.identity import launch_command
 from app.local.initdb import last_lines
-from app.local.procfile import RELEASE, ProcessType, read_procfile, repository_procfile
+from app.processes import (
+    RELEASE,
+    ProcessType,
+    read_procfile,
+    repository_procfile,
+    shell_command,
+    with_programs,
+)
 
 Process = subprocess.Popen[bytes]
 
@@ -129,9 +134,9 @@ class Stack:
     def _spawn(self, kind: ProcessType) -> Process:
         with self.log_path(kind.name).open("ab") as log:
             return subprocess.Popen(
-                launch_command("/bin/sh", "-c", f"exec {kind.command}"),
+                shell_command(kind),
                 cwd=self.directory or self.procfile.parent,
-                env=_with_programs(self.environment),
+                env=with_programs(self.environment),
                 start_new_session=True,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -143,10 +148,3 @@ class Stack:
         del self.processes[RELEASE]
         if code != 0:
             raise StackError(str(Ended(RELEASE, code, self.log_path(RELEASE))))
-
-
-def _with_programs(environment: Mapping[str, str]) -> dict[str, str]:
-    """Put this interpreter's programs first in PATH, as an activated virtualenv would."""
-    programs = str(Path(sys.executable).parent)
-    path = environment.get("PATH", os.defpath)
-    return {**environment, "PATH": f"{programs}{os.pathsep}{path}", "PYTHONUNBUFFERED": "1"}

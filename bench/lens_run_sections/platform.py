@@ -13,10 +13,10 @@ from uuid import UUID
 from psycopg2.extensions import connection
 
 from app.local.platform import enqueue_lens_runs, seed
-from app.local.procfile import read_procfile, repository_procfile
 from app.local.provider_server import ProviderServer
 from app.local.stack import Stack
 from app.migrations import migrate
+from app.processes.procfile import read_procfile, repository_procfile
 from bench.fleet import inherited_environment, wait_until, worker_rss_mb
 from bench.server import BenchServer, open_session
 

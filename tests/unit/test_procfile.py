@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import SettingsError
-from app.local.procfile import RELEASE, ProcessType, read_procfile, repository_procfile
+from app.processes.procfile import RELEASE, ProcessType, read_procfile, repository_procfile
 
 NAMES = st.from_regex(r"[A-Za-z0-9_-]{1,12}", fullmatch=True)
 COMMANDS = st.from_regex(r"[!-~]([ -~]{0,30}[!-~])?", fullmatch=True)
