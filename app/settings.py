@@ -384,6 +384,21 @@ class Settings(BaseSettings):
         description="Service role key; with SUPABASE_URL finished media are copied into Storage.",
     )
 
+    workflow_buckets: str = _env(
+        "WORKER_WORKFLOW_BUCKETS",
+        default="artifacts,workflow-outputs,workflow-artifacts",
+        description="Storage buckets that workflows may use, with commas; the first is the usual one.",
+    )
+    workflow_file_max_bytes: PositiveInt = _env(
+        "WORKER_WORKFLOW_FILE_MAX_BYTES",
+        default=10_485_760,
+        description="Largest file that a node of a workflow puts into Storage, or gets from it.",
+    )
+    workflow_query_functions: str = _env(
+        "WORKER_WORKFLOW_QUERY_FUNCTIONS",
+        default="fn_get_battle_scores,fn_profile_completion_score",
+        description="Functions in public that workflows may ask, read-only and in their owners' rights.",
+    )
     supabase_jwt_secret: SecretStr = _env(
         "SUPABASE_JWT_SECRET",
         default=SecretStr(""),

@@ -10,6 +10,7 @@ from app.nodes import (
     data,
     logic,
     refused,
+    storage,
     triggers,
     utility,
 )
@@ -26,6 +27,7 @@ FAMILIES = (
     data,
     logic,
     refused,
+    storage,
     triggers,
     utility,
 )

@@ -1,26 +1,29 @@
 -- The services that people have connected, as the nodes of workflows use them.
 
--- Whose rights a run has: those of the workflow's owner, and of the agent that the run is for if that is the
--- owner's. A run that somebody else has started has none: its inputs would steer another person's accounts.
--- In the order in which they are looked through, each with its rank.
+-- In whose rights a run acts: its workflow's owner's. A run that somebody else has started has none, or its
+-- inputs would steer another person's accounts.
+CREATE FUNCTION worker.fn_run_owner(p_run_id uuid) RETURNS uuid
+LANGUAGE sql STABLE SET search_path = '' AS $$
+    SELECT w.lenser_id
+    FROM lenses.workflow_runs r JOIN lenses.workflows w ON w.id = r.workflow_id
+    WHERE r.id = p_run_id AND (
+        r.triggered_by IS NULL OR r.triggered_by = w.lenser_id
+        OR EXISTS (SELECT FROM agents.ai_lensers a JOIN agents.ownerships o ON o.ai_lenser_id = a.id
+                   WHERE a.profile_id = r.triggered_by AND o.owner_lenser_id = w.lenser_id
+                     AND o.role = 'owner' AND o.revoked_at IS NULL))
+$$;
+
+-- Whose connections a run may use, the first first: its agent's if that is the owner's, then the owner's own.
 CREATE FUNCTION worker.fn_run_principals(p_run_id uuid) RETURNS TABLE (lenser_id uuid, rank integer)
 LANGUAGE sql STABLE SET search_path = '' AS $$
-    WITH run AS (
-        SELECT w.lenser_id AS owner_id, r.ai_lenser_id
-        FROM lenses.workflow_runs r JOIN lenses.workflows w ON w.id = r.workflow_id
-        WHERE r.id = p_run_id AND (
-            r.triggered_by IS NULL OR r.triggered_by = w.lenser_id
-            OR EXISTS (SELECT FROM agents.ai_lensers a JOIN agents.ownerships o ON o.ai_lenser_id = a.id
-                       WHERE a.profile_id = r.triggered_by AND o.owner_lenser_id = w.lenser_id
-                         AND o.role = 'owner' AND o.revoked_at IS NULL)))
+    WITH owner AS (SELECT worker.fn_run_owner(p_run_id) AS id)
     SELECT a.profile_id, 1
-    FROM run JOIN agents.ai_lensers a ON a.id = run.ai_lenser_id
-    WHERE a.is_active AND EXISTS (
-        SELECT FROM agents.ownerships o
-        WHERE o.ai_lenser_id = a.id AND o.owner_lenser_id = run.owner_id AND o.role = 'owner'
-          AND o.revoked_at IS NULL)
+    FROM owner
+    JOIN agents.ownerships o ON o.owner_lenser_id = owner.id AND o.role = 'owner' AND o.revoked_at IS NULL
+    JOIN agents.ai_lensers a ON a.id = o.ai_lenser_id AND a.is_active
+    JOIN lenses.workflow_runs r ON r.id = p_run_id AND r.ai_lenser_id = a.id
     UNION ALL
-    SELECT run.owner_id, 2 FROM run
+    SELECT owner.id, 2 FROM owner WHERE owner.id IS NOT NULL
 $$;
 
 -- Who holds the connection that a run may use under a name; null if nobody does.

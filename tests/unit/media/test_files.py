@@ -115,7 +115,7 @@ def test_a_storage_that_says_no_is_asked_again(status: int, code: str, bucket_se
 
 def test_a_size_that_the_bucket_refuses_is_said(bucket_server: StorageServer) -> None:
     bucket_server.failures = [413]
-    with pytest.raises(GiveUp, match=r"media\.too_large"):
+    with pytest.raises(GiveUp, match=r"storage\.too_large"):
         storage.upload(settings(), "generated-media", "a.png", PNG, "image/png")
 
 
@@ -145,4 +145,4 @@ def test_an_object_is_named_as_the_platform_names_it(mime: str, is_task: bool, n
 
 
 def test_the_stand_in_has_the_buckets_that_we_use() -> None:
-    assert set(BUCKETS) == {"generated-media", "battles-media"}
+    assert set(BUCKETS) == {"generated-media", "battles-media", "artifacts"}
