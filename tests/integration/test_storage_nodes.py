@@ -259,23 +259,23 @@ def test_a_storage_that_fails_fails_the_node_without_its_key(
     assert files.service_key not in error
 
 
-def ask_for_a_function(connection: Connection, body: str, arguments: str = "") -> None:
+GRANT = "GRANT EXECUTE ON FUNCTION public.fn_profile_completion_score TO authenticated"
+
+
+def make_function(connection: Connection, body: str, arguments: str = "") -> None:
     statement = f"""
         CREATE FUNCTION public.fn_profile_completion_score({arguments})
-        RETURNS TABLE (who text, score numeric) LANGUAGE plpgsql SET search_path = '' AS $$ BEGIN {body} END $$
+        RETURNS TABLE (who text, score numeric)
+        LANGUAGE plpgsql SET search_path = '' AS $$ BEGIN {body} END $$
     """
-    call(
-        connection,
-        statement
-        + "; GRANT EXECUTE ON FUNCTION public.fn_profile_completion_score TO authenticated; SELECT 1",
-    )
+    call(connection, f"{statement}; {GRANT}; SELECT 1")
 
 
 @BOTH_PLATFORMS
 def test_a_function_is_asked_in_the_owners_rights_and_can_change_nothing(
     database: Database, connection: Connection, seeded: Seeded
 ) -> None:
-    ask_for_a_function(
+    make_function(
         connection,
         "RETURN QUERY SELECT auth.uid() || ' ' || current_user || ' ' || p_ids[2], p_more;",
         "p_ids uuid[], p_more numeric DEFAULT 1.5",
@@ -304,7 +304,7 @@ def test_a_function_is_asked_in_the_owners_rights_and_can_change_nothing(
 def test_what_the_database_refuses_is_told(
     body: str, says: str, database: Database, connection: Connection
 ) -> None:
-    ask_for_a_function(connection, body)
+    make_function(connection, body)
     query = single("supabase_query", rpcName="fn_profile_completion_score")
     error = execute_once(database, start(connection, query)).error("only")
     assert error.startswith("query.refused")
