@@ -2,7 +2,8 @@
 
 The scheduler sends every sweep a message a minute. A message is only an occasion: whether a slot of the
 timetable is due and not done yet is asked of the database, on its clock. So a second scheduler, a restart,
-or a host whose clock is off neither repeat a tick nor lose one.
+or a host whose clock is off neither repeat a tick nor lose one. A message that says so has its duty done at
+once, whatever the timetable: it is harmless to repeat one.
 """
 
 from __future__ import annotations
@@ -40,13 +41,13 @@ class Missed(Enum):
 
 def sweep(
     timetable: str, *, missed: Missed, queue: str = "sweeps", time_limit_ms: int = 60_000
-) -> Callable[[Callable[[], None]], dramatiq.Actor[[], None]]:
+) -> Callable[[Callable[[], None]], dramatiq.Actor[..., None]]:
     """Make an actor of a duty that is done at each slot of a cron expression (UTC)."""
     slots = Timetable.parse(timetable)
 
-    def decorate(duty: Callable[[], None]) -> dramatiq.Actor[[], None]:
-        def tick() -> None:
-            _do_if_due(duty, slots, missed)
+    def decorate(duty: Callable[[], None]) -> dramatiq.Actor[..., None]:
+        def tick(*, off_timetable: bool = False) -> None:
+            _do_if_due(duty, None if off_timetable else slots, missed)
 
         tick.__doc__ = duty.__doc__
         return dramatiq.actor(
@@ -60,11 +61,14 @@ def sweep(
     return decorate
 
 
-def _do_if_due(duty: Callable[[], None], slots: Timetable, missed: Missed) -> None:
+def _do_if_due(duty: Callable[[], None], slots: Timetable | None, missed: Missed) -> None:
     message = CurrentMessage.get_current_message()
     assert message is not None, "a tick is only done by a worker"
     message_id = UUID(message.message_id)
     try:
+        if slots is None:
+            duty()
+            return
         now = database().call("SELECT now() AS now")[0]["now"]
         slot = slots.latest_slot(now)
         if slot is None or (missed is Missed.SKIP and now - slot > MISSED_AFTER):

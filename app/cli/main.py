@@ -10,7 +10,19 @@ import sys
 
 import typer
 
-from app.cli import dead_letters, dev, enqueue, enqueue_battles, jobs, migrate, queues, run, status, webhooks
+from app.cli import (
+    dead_letters,
+    dev,
+    enqueue,
+    enqueue_battles,
+    jobs,
+    migrate,
+    once,
+    queues,
+    run,
+    status,
+    webhooks,
+)
 from app.cli.demo import command
 from app.cli.doctor import command as doctor_command
 from app.errors import WorkerError
@@ -24,6 +36,7 @@ app = typer.Typer(
 )
 app.command("migrate")(migrate.migrate)
 app.command("run")(run.run)
+app.command("once")(once.once)
 app.command("dev")(dev.dev)
 app.command("demo")(command.demo)
 app.command("doctor")(doctor_command.doctor)

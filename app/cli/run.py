@@ -12,6 +12,7 @@ import structlog
 import typer
 
 from app.boot import prepare
+from app.cli.once import become_once
 from app.errors import WorkerError
 from app.processes import (
     RELEASE,
@@ -55,8 +56,7 @@ def run(
         _release(release, environment)
     settings = prepare()
     if settings.worker_once:
-        # The same process goes on, so that signals reach it.
-        os.execv(sys.executable, [sys.executable, "-m", "app.once"])  # noqa: S606 - no shell is wanted here
+        become_once()
     services = [
         Service(kind, environment, Path.cwd(), sys.stdout.buffer)
         for kind in types.values()
