@@ -68,13 +68,10 @@ DECLARE
         '{"type": "run.cancelled", "payload": {"status": "cancelled", "lifecycle": "cancelled"}}',
         '{"type": "run.status.changed", "payload": {"status": "cancelled", "lifecycle": "cancelled"}}'];
 BEGIN
-    IF worker.finish_workflow_run(p_run_id, 'cancelled', NULL, v_events) THEN
-        RETURN;
+    IF NOT worker.finish_workflow_run(p_run_id, 'cancelled', NULL, v_events) THEN
+        PERFORM fn_worker_set_workflow_run_status(p_run_id, 'cancelled');
+        PERFORM worker.fn_close_run(p_run_id, 'cancelled');
     END IF;
-    PERFORM fn_worker_set_workflow_run_status(p_run_id, 'cancelled');
-    PERFORM worker.fn_close_open_nodes(p_run_id, 'cancelled');
-    PERFORM worker.append_run_events(p_run_id, v_events);
-    DELETE FROM worker.run_graphs g WHERE g.run_id = p_run_id;
 END $$;
 
 CREATE FUNCTION worker.fn_cancel_workflow_run(p_run_id uuid) RETURNS TABLE (was text, refusal text)
