@@ -13,6 +13,7 @@ from app.nodes import (
     storage,
     triggers,
     utility,
+    waiting,
 )
 from app.nodes.checking import problems_of
 from app.nodes.models import Models
@@ -30,6 +31,7 @@ FAMILIES = (
     storage,
     triggers,
     utility,
+    waiting,
 )
 
 __all__ = [

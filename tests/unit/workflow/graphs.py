@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -130,14 +130,34 @@ def run(
     pick: Callable[[list[str]], str],
     stored: Mapping[str, NodeResult] | None = None,
     perform: Callable[[Work], NodeResult] = perform,
+    parking: Collection[str] = (),
 ) -> tuple[Progress, Journal]:
-    """Run a graph; `pick` chooses what happens next, `+n` (n starts) or `-n` (n ends)."""
+    """Run a graph; `pick` chooses what happens next, `+n` (n starts), `-n` (n ends) or `*n` (n is woken).
+
+    Nodes of `parking` wait once before they end.
+    """
     progress, journal = Progress(graph, stored), Journal()
     journal.ended += [*(stored or {}), *progress.opening.settled]
     ready, at_work = set(progress.opening.ready), {}
-    while progress.standing is Standing.RUNNING:
-        event = pick([f"+{name}" for name in sorted(ready)] + [f"-{name}" for name in sorted(at_work)])
+    to_park = set(parking)
+    while progress.standing is not Standing.FINISHED:
+        assert (progress.standing is Standing.PARKED) == (not ready and not at_work)
+        event = pick(
+            [f"+{name}" for name in sorted(ready)]
+            + [f"-{name}" for name in sorted(at_work)]
+            + [f"*{name}" for name in sorted(progress.parked)]
+        )
         name = event[1:]
+        if event[0] == "*":
+            progress.wake(name)
+            ready.add(name)
+            continue
+        if event[0] == "-" and name in to_park:
+            to_park.remove(name)
+            del at_work[name]
+            progress.park(name)
+            journal.begun.remove(name)
+            continue
         if event[0] == "+":
             ready.remove(name)
             journal.ended_before[name] = set(journal.ended)

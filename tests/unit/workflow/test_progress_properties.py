@@ -88,6 +88,29 @@ def test_a_node_starts_as_soon_as_everything_it_waits_for_has_ended(graph: Graph
 
 
 @unhurried
+@given(workflows, st.data())
+def test_waiting_changes_nothing_but_the_time(graph: Graph, data: st.DataObject):
+    parking = data.draw(st.sets(st.sampled_from(sorted(graph.nodes)))) if graph.nodes else set()
+    progress, journal = run(graph, lambda events: data.draw(st.sampled_from(events)), parking=parking)
+    event(f"{len(parking & set(journal.begun))} waited")
+    assert progress.results == run_in_order(graph)
+    assert sorted(journal.ended) == sorted(graph.nodes)
+
+
+@unhurried
+@given(workflows, st.sampled_from(Stop), st.data())
+def test_a_stop_ends_parked_nodes_too(graph: Graph, stop: Stop, data: st.DataObject):
+    progress = Progress(graph)
+    for name in progress.opening.ready:
+        progress.begin(name)
+        if data.draw(st.booleans()):
+            progress.park(name)
+    progress.stop(stop)
+    assert progress.standing is Standing.FINISHED
+    assert progress.parked == frozenset()
+
+
+@unhurried
 @given(workflows)
 def test_a_run_fails_exactly_when_a_node_did(graph: Graph):
     progress, _ = run(graph, first)
