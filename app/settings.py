@@ -121,6 +121,28 @@ class Settings(BaseSettings):
         description="`lf-worker run` does what there is to do and ends, like `lf-worker once`.",
     )
 
+    # Mail and chat services of workflow nodes
+    smtp_url: SecretStr = _env(
+        "WORKER_SMTP_URL",
+        default=SecretStr(""),
+        description="Mail server: smtps://user:password@host:465, or smtp:// to begin TLS with STARTTLS.",
+    )
+    resend_api_key: SecretStr = _key("RESEND_API_KEY", owner="Resend, which sends mail over HTTP")
+    resend_base_url: str = _env(
+        "RESEND_BASE_URL", default="https://api.resend.com", description="Root of Resend's API."
+    )
+    mail_from: str = _env(
+        "WORKER_MAIL_FROM",
+        default="",
+        description="Sender of workflows' mails, an address or `Name <address>`; without it none are sent.",
+    )
+    slack_base_url: str = _env(
+        "SLACK_API_BASE_URL", default="https://slack.com/api", description="Root of Slack's Web API."
+    )
+    telegram_base_url: str = _env(
+        "TELEGRAM_API_BASE_URL", default="https://api.telegram.org", description="Root of Telegram's Bot API."
+    )
+
     # Kinds of work
     lens_run_enabled: bool = _env(
         "PLATFORM_API_LENS_RUN_WORKER_ENABLED", default=True, description="Execute queued lens runs."
@@ -439,6 +461,23 @@ class Settings(BaseSettings):
         if not value.get_secret_value().startswith(("postgres://", "postgresql://")):
             raise ValueError("must begin with postgres:// or postgresql://")
         return value
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _is_mail_server(cls, value: SecretStr) -> SecretStr:
+        url = value.get_secret_value().strip()
+        if url and not re.fullmatch(r"smtps?://[^/\s?#]+/?", url):
+            raise ValueError("must be smtps://user:password@host:port or smtp://…")
+        return value
+
+    @field_validator("mail_from")
+    @classmethod
+    def _is_sender(cls, value: str) -> str:
+        if value.strip() and not re.fullmatch(
+            r"[^<>\r\n]*<[^@<>\s]+@[^@<>\s]+>|[^@<>\s]+@[^@<>\s]+", value.strip()
+        ):
+            raise ValueError("must be an address or `Name <address>`")
+        return value.strip()
 
     @field_validator("webhook_retry_delays_seconds")
     @classmethod

@@ -7,3 +7,5 @@ from app.http.failures import OutboundRefusedError as OutboundRefusedError
 from app.http.guarded import GuardedClient as GuardedClient
 from app.http.guarded import Response as Response
 from app.http.guarded import guarded_client as guarded_client
+from app.http.target import Target as Target
+from app.http.target import read_target as read_target

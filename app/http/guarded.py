@@ -23,7 +23,7 @@ from app.http.allow_list import AllowList
 from app.http.deadline import DeadlineBackend, total_deadline
 from app.http.failures import OutboundFailedError, OutboundRefusedError
 from app.http.head import check_headers, check_method
-from app.http.resolution import Resolver, permitted_addresses, system_resolver
+from app.http.resolution import Resolver, permitted_addresses, refuse_early, system_resolver
 from app.http.target import Target, read_target
 from app.settings import settings
 
@@ -72,6 +72,11 @@ class GuardedClient:
         self._allowed = allowed or AllowList()
         self._resolve = resolve
         self._dialler = dialler or httpcore2.SyncBackend()
+
+    def refuse_early(self, url: str, headers: Mapping[str, str] | None = None) -> None:
+        """Raise `OutboundRefusedError` for what would be refused whatever the host's name leads to."""
+        check_headers(headers or {})
+        refuse_early(read_target(url), self._allowed)
 
     def request(
         self,
@@ -134,8 +139,10 @@ def _exchange(
             ) as response,
         ):
             content, is_truncated = _read(response.iter_stream(), max_response_bytes)
-    except httpcore2.TimeoutException:
-        raise OutboundFailedError("http.timeout", "no complete response within the deadline") from None
+    except httpcore2.TimeoutException as error:
+        unsent = isinstance(error, httpcore2.ConnectTimeout)
+        message = "no complete response within the deadline"
+        raise OutboundFailedError("http.timeout", message, is_unsent=unsent) from None
     except (httpcore2.ConnectError, ssl.SSLError) as error:
         raise _connect_failure(error) from None
     except (httpcore2.NetworkError, httpcore2.ProtocolError) as error:
@@ -196,9 +203,10 @@ def _tls_context() -> ssl.SSLContext:
 
 
 def _connect_failure(error: Exception) -> OutboundFailedError:
+    unsent = isinstance(error, httpcore2.ConnectError)
     if isinstance(error, ssl.SSLError) or isinstance(error.__cause__, ssl.SSLError):
-        return OutboundFailedError("http.tls_failed", "the TLS handshake failed")
-    return OutboundFailedError("http.connect_failed", "the host can't be connected to")
+        return OutboundFailedError("http.tls_failed", "the TLS handshake failed", is_unsent=unsent)
+    return OutboundFailedError("http.connect_failed", "the host can't be connected to", is_unsent=unsent)
 
 
 def _first_values(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -30,10 +30,22 @@ def permitted_addresses(
     Raises `OutboundRefusedError`, or `OutboundFailedError` when the name can't be resolved in time.
     """
     addresses = [target.host] if target.is_address else _look_up(target, resolve, within_seconds)
-    by_name = allowed.allows_host(target.host, target.port)
-    by_address = all(allowed.allows_address(address) for address in addresses)
-    if by_name or by_address:
-        return addresses
+    _refuse(target, addresses, allowed)
+    return addresses
+
+
+def refuse_early(target: Target, allowed: AllowList) -> None:
+    """Refuse, without looking a name up, what `permitted_addresses` would refuse whatever it finds."""
+    if target.is_address:
+        _refuse(target, [target.host], allowed)
+    elif not allowed.networks:
+        _refuse(target, [], allowed)
+
+
+def _refuse(target: Target, addresses: Sequence[str], allowed: AllowList) -> None:
+    by_address = bool(addresses) and all(allowed.allows_address(address) for address in addresses)
+    if by_address or allowed.allows_host(target.host, target.port):
+        return
     for address in addresses:
         reason = refusal_of(address)
         if reason and not allowed.allows_address(address):
@@ -42,7 +54,6 @@ def permitted_addresses(
         raise OutboundRefusedError(
             "http.refused_url", "the URL is refused: only https is spoken with this host"
         )
-    return addresses
 
 
 def _look_up(target: Target, resolve: Resolver, within_seconds: float) -> Sequence[str]:
@@ -60,7 +71,7 @@ def _look_up(target: Target, resolve: Resolver, within_seconds: float) -> Sequen
     thread.start()
     thread.join(max(within_seconds, 0.0))
     if thread.is_alive():
-        raise OutboundFailedError("http.timeout", "the host name was not resolved in time")
+        raise OutboundFailedError("http.timeout", "the host name was not resolved in time", is_unsent=True)
     if failure or not answer[0]:
-        raise OutboundFailedError("http.host_unresolved", "the host name can't be resolved")
+        raise OutboundFailedError("http.host_unresolved", "the host name can't be resolved", is_unsent=True)
     return answer[0]

@@ -9,11 +9,13 @@ from app.nodes import (
     ai,
     data,
     logic,
+    messages,
     refused,
     storage,
     triggers,
     utility,
     waiting,
+    web,
 )
 from app.nodes.checking import problems_of
 from app.nodes.models import Models
@@ -27,11 +29,13 @@ FAMILIES = (
     ai,
     data,
     logic,
+    messages,
     refused,
     storage,
     triggers,
     utility,
     waiting,
+    web,
 )
 
 __all__ = [

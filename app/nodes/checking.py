@@ -42,6 +42,10 @@ def _moderated(kind: NodeType, node: Node) -> Iterator[str]:
 
 
 def _complaints(kind: NodeType, settings: JsonObject) -> Iterator[str]:
+    lacking = kind.needs() if kind.needs else None
+    if lacking:
+        yield lacking
+        return
     known = {key: value for key, value in settings.items() if not _is_open(value)}
     open_keys = settings.keys() - known.keys()
     try:

@@ -21,3 +21,5 @@ refuse(
     "would write a secret into the run's stored outputs: name a connectorRef on the node that needs it",
     "secret_resolver",
 )
+refuse("has no device to push to: the platform keeps none", "push_notification")
+refuse("needs a telephony provider, which the platform has none of; use email_send or a chat", "sms_send")

@@ -37,7 +37,8 @@ class Effect(StrEnum):
 class NodeType:
     """A type of node; `gives` are the keys of its output's data, `check` finds what a model can't say.
 
-    `check` sees the settings before the run starts and returns what is wrong, in words for the author.
+    `check` sees the settings before the run starts and returns what is wrong, in words for the author;
+    `needs` tells what the deployment lacks for any node of the type.
     """
 
     name: str
@@ -47,6 +48,7 @@ class NodeType:
     gives: tuple[str, ...]
     effect: Effect
     check: Callable[[Any], str | None] | None
+    needs: Callable[[], str | None] | None
     run: Callable[[Task[Any]], Output]
 
 
@@ -60,6 +62,7 @@ def node_type(
     gives: tuple[str, ...] = (),
     effect: Effect = Effect.NONE,
     check: Callable[[Config], str | None] | None = None,
+    needs: Callable[[], str | None] | None = None,
 ) -> Callable[[Callable[[Task[Config]], Output]], Callable[[Task[Config]], Output]]:
     """Make a function a type of node, under one name or several; its docstring's first line describes it."""
 
@@ -69,7 +72,7 @@ def node_type(
         for name in names:
             if name in _types or name in _refusals:
                 raise ValueError(f"the node type {name} exists already")
-            _types[name] = NodeType(name, family, summary, config, gives, effect, check, run)
+            _types[name] = NodeType(name, family, summary, config, gives, effect, check, needs, run)
         return run
 
     return register

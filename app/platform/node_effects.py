@@ -86,17 +86,15 @@ def forget(database: Database, effect: Effect) -> None:
     )
 
 
-def record(tx: cursor, effect: Effect, receipt: dict[str, JsonValue]) -> dict[str, JsonValue] | None:
-    """Write down an effect that is part of the same transaction.
-
-    Returns None if it is new; else the earlier receipt, and then the effect must not happen again.
-    """
+def begin_in(tx: cursor, effect: Effect) -> Begun:
+    """Write down an effect that happens with the transaction's end, such as a row in a queue."""
     tx.execute(_BEGIN, (*effect.row, None))
-    begun = _read(only_row(tx))
-    if begun.standing is not Standing.NEW:
-        return begun.receipt
+    return _read(only_row(tx))
+
+
+def keep_receipt_in(tx: cursor, effect: Effect, receipt: dict[str, JsonValue]) -> None:
+    """Write down what came of it, in the same transaction."""
     tx.execute(_KEEP, (Json(storable(receipt)), *effect.row))
-    return None
 
 
 def _read(row: dict[str, object]) -> Begun:

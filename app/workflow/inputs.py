@@ -16,6 +16,7 @@ from app.workflow.paths import value_at
 from app.workflow.progress import Start
 from app.workflow.references import fill, fill_text
 from app.workflow.results import NodeFailure
+from app.workflow.rows import LENS
 from app.workflow.scopes import values_of
 from app.workflow.values import DEEPEST_LEVELS, JsonObject, is_shallow, json_length
 
@@ -94,7 +95,9 @@ def _merge(start: Start, edges: Sequence[Edge]) -> JsonValue:
 
 
 def _override(node: Node, outputs: Mapping[NodeId, JsonObject]) -> JsonObject:
+    """A lens's form fields count among its labels; any other node's are its settings, and may be secrets."""
     return {
         key.removeprefix(FIELD_PREFIX): fill_text(value, outputs) if isinstance(value, str) else value
         for key, value in node.config.param_overrides.items()
+        if node.type == LENS or not key.startswith(FIELD_PREFIX)
     }

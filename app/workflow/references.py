@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from pydantic import JsonValue
 
@@ -24,9 +24,12 @@ def mentioned_nodes(config: NodeConfig) -> list[str]:
     return list(dict.fromkeys((m[1] or m[2]).lower() for text in texts for m in _MENTION.finditer(text)))
 
 
-def fill_text(text: str, outputs: Mapping[str, JsonObject]) -> str:
-    """Replace references by the text of what they name; those without a completed node by nothing."""
-    return _REFERENCE.sub(lambda reference: stringify(_value(reference, outputs)), text)
+def fill_text(text: str, outputs: Mapping[str, JsonObject], escape: Callable[[str], str] = str) -> str:
+    """Replace references by the text of what they name; those without a completed node by nothing.
+
+    `escape` makes what is put in harmless at its place.
+    """
+    return _REFERENCE.sub(lambda reference: escape(stringify(_value(reference, outputs))), text)
 
 
 def fill(value: JsonValue, outputs: Mapping[str, JsonObject]) -> JsonValue:

@@ -12,7 +12,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from app.database import Database
 from app.local.platform import Seeded
 from app.local.workflows import enqueue_workflow_run, make_workflow
-from app.platform.node_effects import Effect, Standing, begin, forget, keep_receipt, record
+from app.platform.node_effects import Effect, Standing, begin, begin_in, forget, keep_receipt, keep_receipt_in
 from tests.integration.workflow_rows import rows, update
 from tests.sql import call
 
@@ -57,14 +57,17 @@ def test_a_limit_holds_for_a_run_also_at_once(jobs_database: Database) -> None:
     assert begin(jobs_database, Effect(uuid4(), uuid4(), "email"), most_per_run=5).standing is Standing.NEW
 
 
-def test_an_effect_of_a_transaction_is_recorded_with_it(jobs_database: Database, effect: Effect) -> None:
+def test_an_effect_of_a_transaction_is_known_when_it_has_happened(
+    jobs_database: Database, effect: Effect
+) -> None:
     with pytest.raises(ZeroDivisionError), jobs_database.transaction() as tx:
-        assert record(tx, effect, {"webhookId": "1"}) is None
+        assert begin_in(tx, effect).standing is Standing.NEW
         raise ZeroDivisionError
     with jobs_database.transaction() as tx:
-        assert record(tx, effect, {"webhookId": "2"}) is None
+        assert begin_in(tx, effect).standing is Standing.NEW
+        keep_receipt_in(tx, effect, {"webhookId": "2"})
     with jobs_database.transaction() as tx:
-        assert record(tx, effect, {"webhookId": "3"}) == {"webhookId": "2"}
+        assert begin_in(tx, effect).receipt == {"webhookId": "2"}
 
 
 def test_effects_are_kept_as_long_as_their_run_is_open(

@@ -53,7 +53,7 @@ def labels(edges, *, config=None, outputs=None, root=None):
         ([edge("a", "t", "x")], {}, {"a": None}, {"x": "root"}, {"x": "root"}),
         ([edge("a", "t", "x")], {}, {"a": None}, {}, {"x": ""}),
         ([edge("a", "t", "x")], {"param_overrides": {"x": "mine"}}, {}, {"x": "root"}, {"x": "mine"}),
-        ([edge("a", "t", "x")], {"param_overrides": {"__x": 7}}, {}, {}, {"x": 7}),
+        ([edge("a", "t", "x")], {"param_overrides": {"__x": 7}}, {}, {}, {"x": "from a"}),
         ([edge("a", "t", "x"), edge("b", "t", "x")], {}, {}, {}, {"x": "from b"}),
         ([edge("a", "t", "x"), edge("b", "t", "x")], {}, {"b": None}, {}, {"x": "from a"}),
         ([edge("a", "t", "x"), edge("b", "t", "x")], {"merge": "array"}, {}, {}, {"x": ["from a", "from b"]}),
@@ -197,3 +197,13 @@ def test_json_is_written_as_browsers_write_it():
     value = {"a": 1.0, "b": [None, True, 1.5, float("nan")], "c": "ä😀\n", "d": 1e21}
     assert compact_json(value) == '{"a":1,"b":[null,true,1.5,null],"c":"ä😀\\n","d":1e+21}'
     assert json_length("😀") == 4
+
+
+@pytest.mark.parametrize("lens", [None, "1e9a0000-0000-4000-8000-000000000000"], ids=["tool", "lens"])
+def test_form_fields_of_a_tool_are_settings_and_no_labels(lens):
+    fields = {"__webhookUrl": "https://hooks.example/secret", "tone": "dry"}
+    config = {"param_overrides": fields, **({"nodeType": "lens"} if lens else {})}
+    nodes = [node("t", lens, **config)]
+    work = work_of("t", nodes, [], {}, {})
+    assert work.settings["webhookUrl"] == "https://hooks.example/secret"
+    assert ("webhookUrl" in work.labels, work.labels["tone"]) == (lens is not None, "dry")

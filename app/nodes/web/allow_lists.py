@@ -1,0 +1,89 @@
+"""Which hosts a node's own settings let its requests go to.
+
+A list in the settings is the whole truth. Without one the host must stand in the URL as its author wrote
+it: a host that comes out of another node's output could be anybody's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+from urllib.parse import quote
+
+from pydantic import BeforeValidator, Field
+
+from app.nodes.filling import filled_text, stored
+from app.nodes.settings import NodeSettings, spelled
+from app.nodes.task import Task
+from app.nodes.web.outbound import complaint_about, target_of
+from app.workflow import NodeFailure
+from app.workflow.values import stringify
+
+_MARKS = ("[[", "{{")
+
+
+def _split(value: object) -> object:
+    """Forms store lists as text."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.replace("\n", ",").split(",") if part.strip()]
+    return [] if value is None else value
+
+
+Words = Annotated[list[str], BeforeValidator(_split)]
+
+
+class GuardedSettings(NodeSettings):
+    """The URL of a request, and the hosts and origins to which it may go."""
+
+    url: str = Field(min_length=1, validation_alias=spelled("url", "endpoint"))
+    allowlisted_hosts: Words = Field(
+        default_factory=list, validation_alias=spelled("allowlistedHosts", "allowedHosts", "allowedDomains")
+    )
+    allowlisted_origins: Words = Field(
+        default_factory=list, validation_alias=spelled("allowlistedOrigins", "allowedOrigins")
+    )
+
+    def complaint_about_destination(self, headers: Mapping[str, str] | None = None) -> str | None:
+        """What is wrong with the URL as it is written; one with placeholders is only known when filled."""
+        if any(mark in self.url for mark in _MARKS):
+            return None
+        return complaint_about(self.url.strip(), headers) or self.complaint_about_host(self.url.strip())
+
+    def complaint_about_host(self, url: str) -> str | None:
+        """Why a readable URL is outside the lists; None where it is inside, or where there are none."""
+        if not self._has_lists:
+            return None
+        target = target_of(url)
+        hosts = {host.lower() for host in self.allowlisted_hosts}
+        origins = {each.lower().rstrip("/") for each in self.allowlisted_origins}
+        if {target.host, target.authority} & hosts or f"{target.scheme}://{target.authority}" in origins:
+            return None
+        return "host_not_allowlisted: the URL's host is on neither list of the node"
+
+    def complaint_about_origin(self, raw: str) -> str | None:
+        """Why a node without lists must not ask a host that is filled in; `raw` is its stored URL."""
+        scheme, _, rest = raw.partition("://")
+        if self._has_lists or not any(mark in scheme + rest.partition("/")[0] for mark in _MARKS):
+            return None
+        return "allowlist_required: a host that is filled in must be on the node's allowlistedHosts"
+
+    @property
+    def _has_lists(self) -> bool:
+        return bool(self.allowlisted_hosts or self.allowlisted_origins)
+
+
+def destination_of(task: Task[GuardedSettings]) -> str:
+    """The node's URL, filled; raises `NodeFailure` for a host that its settings don't let it ask.
+
+    What is put into a URL stays within its part of it, unless it is where the URL begins.
+    """
+    raw = stringify(stored(task, "url")).strip()
+    url = filled_text(task, "url", str if raw.startswith(_MARKS) else _quote).strip()
+    found = task.config.complaint_about_origin(raw) or task.config.complaint_about_host(url)
+    if found:
+        raise NodeFailure(found)
+    return url
+
+
+def _quote(text: str) -> str:
+    return quote(text, safe="")
