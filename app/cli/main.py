@@ -22,6 +22,7 @@ from app.cli import (
     run,
     status,
     webhooks,
+    workflows,
 )
 from app.cli.demo import command
 from app.cli.doctor import command as doctor_command
@@ -47,6 +48,7 @@ app.add_typer(jobs.app, name="jobs")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(queues.app, name="queues")
 app.add_typer(webhooks.app, name="webhooks")
+app.add_typer(workflows.app, name="workflows")
 
 
 def main() -> None:

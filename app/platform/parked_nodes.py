@@ -7,7 +7,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from psycopg2.extras import Json
-from pydantic import BaseModel, Field, JsonValue
+from pydantic import BaseModel, JsonValue
 
 from app.database import Database
 from app.platform.json_values import storable
@@ -49,19 +49,6 @@ class Answered(StrEnum):
     NOT_WAITING = "not_waiting"
 
 
-class WaitingNode(BaseModel):
-    """A row of worker.waiting_nodes, for people."""
-
-    run_id: UUID
-    node_id: UUID
-    workflow: str | None
-    node: str | None
-    reason: str
-    ask: dict[str, JsonValue] | None = Field(default=None)
-    parked_at: datetime
-    due_at: datetime | None
-
-
 def fetch_parked(database: Database, run_id: UUID) -> list[ParkedNode]:
     """Every node of a run that has ever waited, ended ones too."""
     rows = database.call(
@@ -96,15 +83,6 @@ def answer_node(
         "SELECT worker.answer_node(%s, %s, %s, %s) AS it", (run_id, node_id, Json(storable(answer)), by)
     )
     return Answered(rows[0]["it"])
-
-
-def fetch_waiting(database: Database, run_id: UUID | None = None) -> list[WaitingNode]:
-    """The nodes that wait, of one run or of all, those first that have waited longest."""
-    rows = database.call(
-        "SELECT * FROM worker.waiting_nodes WHERE %(run)s IS NULL OR run_id = %(run)s ORDER BY parked_at",
-        {"run": run_id},
-    )
-    return [WaitingNode.model_validate(row) for row in rows]
 
 
 def _ask(database: Database, statement: str, hold: RunHold, *more: int) -> Taken:

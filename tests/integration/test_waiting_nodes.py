@@ -23,7 +23,7 @@ from app.nodes import registry
 from app.nodes.registry import Effect, NodeType
 from app.nodes.settings import NodeSettings
 from app.nodes.task import Task
-from app.platform.parked_nodes import Answered, answer_node, fetch_waiting
+from app.platform.parked_nodes import Answered, answer_node
 from app.platform.workflows import WorkflowRun, wake_run
 from app.settings import settings
 from app.workflow import Output, Park, Usage, WaitingReason
@@ -124,6 +124,10 @@ def told(connection: Connection, run_id: UUID) -> list[str]:
     return [row["type"] for row in rows(connection, log, run_id)]
 
 
+def waiting_nodes(connection: Connection) -> list[dict[str, Any]]:
+    return rows(connection, "SELECT * FROM worker.waiting_nodes")
+
+
 def parts_of_the_run(run_id: UUID) -> list[str]:
     """The threads that a run at work has."""
     return [
@@ -148,15 +152,15 @@ def test_a_run_that_waits_holds_no_thread_no_connection_and_no_message(
     parked = node(connection, workflow.nodes["n1"])
     assert (parked["status"], parked["waiting_reason"]) == ("awaiting_dependency", "human_input")
     assert parked["output_data"]["ask"]["prompt"] == "Which?"
-    (shown,) = fetch_waiting(jobs_database, run_id)
-    assert (shown.node_id, shown.reason) == (workflow.nodes["n1"], "human_input")
+    (shown,) = waiting_nodes(connection)
+    assert (shown["node_id"], shown["reason"]) == (workflow.nodes["n1"], "human_input")
     assert run_row(connection, run_id)["status"] == "running"
     assert told(connection, run_id)[-1] == "node.waiting"
 
     assert answer_node(jobs_database, run_id, workflow.nodes["n1"], "the blue one") is Answered.ANSWERED
     await_end(connection, run_id)
     assert node(connection, workflow.nodes["n2"])["output_data"]["output"] == "the blue one"
-    assert fetch_waiting(jobs_database) == []
+    assert waiting_nodes(connection) == []
     assert told(connection, run_id).count("run.started") == 1
     assert "run.recovered" not in told(connection, run_id)
     assert call(connection, "SELECT deaths + errors FROM worker.claims") == 0
@@ -352,7 +356,7 @@ def test_a_run_that_is_cancelled_while_it_waits_ends_at_once(
     assert set(node_statuses(connection, run_id).values()) == {"completed", "cancelled"}
     assert told(connection, run_id)[-2:] == ["run.cancelled", "run.status.changed"]
     assert call(connection, "SELECT count(*) FROM dramatiq.queue") == 0
-    assert fetch_waiting(jobs_database) == []
+    assert waiting_nodes(connection) == []
     answer = answer_node(jobs_database, run_id, workflow.nodes["n1"], True)
     assert answer is Answered.RUN_ENDED
 
@@ -368,7 +372,7 @@ def test_a_parked_node_has_its_turn_while_others_are_at_work(
     nodes = {"ask": waiting("approval"), "delay": waiting("wait", delayMs=50), "slow": waiting("slow")}
     workflow = make_workflow(connection, nodes, [])
     run_id = enqueue_workflow_run(connection, workflow.workflow_id)
-    eventually(lambda: fetch_waiting(jobs_database), what="the question")
+    eventually(lambda: waiting_nodes(connection), what="the question")
     assert answer_node(jobs_database, run_id, workflow.nodes["ask"], True) is Answered.ANSWERED
     both = "SELECT count(*) FROM lenses.workflow_node_results WHERE status = 'completed'"
     eventually(lambda: call(connection, both) == 2, what="the ends of both")
