@@ -17,6 +17,7 @@ from app.engine import ShutdownNotices
 from app.errors import SettingsError
 from app.heartbeat import Heartbeat
 from app.interruption import StopsLostWork
+from app.limits import LimitKeeper
 from app.settings import Settings, settings
 from app.work import open_claims
 
@@ -78,6 +79,7 @@ def build_broker(
             CurrentMessage(),
             PeriodiqMiddleware(skip_delay=STALE_TICK_SECONDS),
             Heartbeat(configured),
+            LimitKeeper(configured),
             ShutdownNotices(),
             alerts.FlushAlerts(),
             StopsLostWork(configured),

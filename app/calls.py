@@ -7,10 +7,10 @@ worker.provider_calls in the transaction that it writes anyway.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from psycopg2.extras import Json
@@ -20,22 +20,31 @@ from app.errors import JobError
 #: What a provider was asked for: a text, a medium, or how far a medium is.
 Purpose = Literal["answer", "order", "poll"]
 
+#: What stands for the platform's own key.
+PLATFORM_KEY = "platform"
 #: The code of a call that ended in an error of ours.
 UNFORESEEN = "worker.internal_error"
 
 
 @dataclass
 class Call:
-    """One request to a provider; `ended` is on this process's monotonic clock, in seconds."""
+    """One request to a provider; `ended` is on this process's monotonic clock, in seconds.
+
+    `key` is the stored key's id, or `platform`, never the key. `limit_headers` are those of the answer that
+    speak of limits.
+    """
 
     provider: str
     model: str
     purpose: Purpose
+    key: str = PLATFORM_KEY
     ended: float = 0.0
     duration_ms: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
     error_code: str | None = None
+    failure: JobError | None = None
+    limit_headers: Mapping[str, str] = field(default_factory=dict)
 
 
 #: Told of every call that has ended, in the thread that made it, whoever collects it.
@@ -55,14 +64,14 @@ def collect_calls(into: list[Call]) -> Iterator[None]:
 
 
 @contextmanager
-def measured(provider: str, model: str, purpose: Purpose) -> Iterator[Call]:
+def measured(provider: str, model: str, purpose: Purpose, key: str = PLATFORM_KEY) -> Iterator[Call]:
     """Measure the call made in the block, which adds the tokens itself; an error's code is kept."""
-    call = Call(provider, model, purpose)
+    call = Call(provider, model, purpose, key)
     began = time.monotonic()
     try:
         yield call
     except JobError as error:
-        call.error_code = error.code
+        call.error_code, call.failure = error.code, error
         raise
     except BaseException:
         call.error_code = UNFORESEEN
@@ -73,7 +82,7 @@ def measured(provider: str, model: str, purpose: Purpose) -> Iterator[Call]:
         calls = _collected.get()
         if calls is not None:
             calls.append(call)
-        for observe in observers:
+        for observe in tuple(observers):
             observe(call)
 
 

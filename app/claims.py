@@ -20,7 +20,7 @@ from psycopg2.extensions import cursor
 
 from app.calls import Call, call_parameters
 from app.database import Database
-from app.errors import JobError, StaleClaim
+from app.errors import JobError, PutBack, StaleClaim
 from app.telemetry import settled
 
 Job = TypeVar("Job")
@@ -35,13 +35,15 @@ class Opened(StrEnum):
     NOTHING = "nothing"
     FINISHED = "finished"
     GONE = "gone"
+    WAIT = "wait"
 
 
 @dataclass
 class Claim(Generic[Job]):
     """One attempt at one job.
 
-    `job` is the claimed row, parsed; `errors` and `deaths` count what earlier attempts ended in. `calls` are
+    `job` is the claimed row, parsed; `errors` and `deaths` count what earlier attempts ended in. `bound`
+    says that the job's call took a place under a limit, which it gives back when it is over. `calls` are
     those to providers that are still to be written down.
     """
 
@@ -53,6 +55,7 @@ class Claim(Generic[Job]):
     attempt: int
     errors: int
     deaths: int
+    bound: bool = False
     calls: list[Call] = field(default_factory=list)
 
     @contextmanager
@@ -103,18 +106,31 @@ class Claim(Generic[Job]):
 
 
 def open_claim(
-    database: Database, message_id: UUID, kind: str, worker_id: str, *, hint: UUID | None, max_deaths: int
+    database: Database,
+    message_id: UUID,
+    kind: str,
+    worker_id: str,
+    *,
+    hint: UUID | None,
+    max_deaths: int,
+    hold_seconds: float = 900.0,
 ) -> tuple[Opened, Claim[dict[str, Any]] | None]:
     """Find or make the claim of a message, in one round trip; the claim's job is still the raw row.
 
     `hint` is the job that the message was written for; if it is taken, the next one is claimed instead.
     There is no claim where there is nothing to do: no job waits, or the job has ended or is gone.
+    Raises `PutBack` for a job whose call a limit, a pause or a breaker forbids yet; `hold_seconds` is how
+    long its place under a limit is kept should this process die.
     """
     row = database.call(
-        "SELECT * FROM worker.open_claim(%s, %s, %s, %s, %s)",
-        (message_id, kind, hint, worker_id, max_deaths),
+        "SELECT * FROM worker.open_claim(%s, %s, %s, %s, %s, %s)",
+        (message_id, kind, hint, worker_id, max_deaths, hold_seconds),
     )[0]
     opened = Opened(row["outcome"])
+    if opened is Opened.WAIT:
+        raise PutBack(
+            "provider.waiting", "the provider takes no more calls yet", after_seconds=row["wait_ms"] / 1000
+        )
     if opened not in {Opened.CLAIMED, Opened.RESUMED, Opened.POISON}:
         return opened, None
     claim = Claim(
@@ -126,6 +142,7 @@ def open_claim(
         row["attempt"],
         row["errors"],
         row["deaths"],
+        row["bound"],
     )
     return opened, claim
 

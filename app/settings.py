@@ -24,6 +24,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.errors import SettingsError
+from app.provider_limits import ProviderLimit
 
 
 def _env(*names: str, default: Any, description: str) -> Any:
@@ -107,6 +108,49 @@ class Settings(BaseSettings):
         "WORKER_RETRY_MAX_BACKOFF_MS",
         default=60_000,
         description="Longest retry backoff; a provider's Retry-After is honoured up to ten times this.",
+    )
+
+    # Providers, as all processes together treat them
+    provider_limits: dict[str, ProviderLimit] = _env(
+        "WORKER_PROVIDER_LIMITS",
+        default={},
+        description='What each key may send, as JSON: {"openai": {"requests_per_minute": 500, '
+        '"tokens_per_minute": 200000, "concurrency": 50}, "openai/gpt-4.1": {"concurrency": 5}}.',
+    )
+    learn_provider_limits: bool = _env(
+        "WORKER_LEARN_PROVIDER_LIMITS",
+        default=False,
+        description="Keep to the limits per minute that providers name in their answers.",
+    )
+    provider_longest_pause_seconds: PositiveFloat = _env(
+        "WORKER_PROVIDER_LONGEST_PAUSE_SECONDS",
+        default=600.0,
+        description="Longest Retry-After that is honoured for all jobs of a key.",
+    )
+    key_rejection_seconds: PositiveFloat = _env(
+        "WORKER_KEY_REJECTION_SECONDS",
+        default=600.0,
+        description="A person's API key that its provider refused is not tried again for this long.",
+    )
+    breaker_window_seconds: PositiveFloat = _env(
+        "WORKER_BREAKER_WINDOW_SECONDS",
+        default=60.0,
+        description="Time over which a breaker counts a model's calls.",
+    )
+    breaker_min_calls: PositiveInt = _env(
+        "WORKER_BREAKER_MIN_CALLS",
+        default=10,
+        description="A breaker opens after no fewer calls than this.",
+    )
+    breaker_failure_rate: Annotated[float, Field(gt=0, le=1)] = _env(
+        "WORKER_BREAKER_FAILURE_RATE",
+        default=0.5,
+        description="Share of calls that must fail by the provider's fault to open a breaker.",
+    )
+    breaker_open_seconds: PositiveFloat = _env(
+        "WORKER_BREAKER_OPEN_SECONDS",
+        default=15.0,
+        description="First time for which a model that fails is left alone; each in a row is twice as long.",
     )
 
     retention_days: PositiveFloat = _env(

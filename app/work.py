@@ -20,7 +20,7 @@ from dramatiq.middleware import CurrentMessage, Middleware, Shutdown, TimeLimitE
 from psycopg2.extensions import cursor
 from pydantic import BaseModel, ValidationError
 
-from app import alerts
+from app import alerts, limits
 from app.backoff import backoff_ms
 from app.calls import collect_calls
 from app.claims import Claim, Opened, hand_back, open_claim
@@ -61,6 +61,7 @@ class Kind:
     execute: Execute[Any]
     fail: Fail
     requeue: Requeue[Any] | None
+    time_limit_ms: int
 
 
 def work(
@@ -85,7 +86,7 @@ def work(
     """
 
     def decorate(execute: Execute[Job]) -> dramatiq.Actor[..., None]:
-        described = Kind(kind, job, execute, fail, requeue)
+        described = Kind(kind, job, execute, fail, requeue, time_limit_ms)
 
         def run(job: str | None = None) -> None:
             _run_ticket(described, job)
@@ -105,20 +106,26 @@ def work(
 def _run_ticket(kind: Kind, hint: str | None) -> None:
     message = CurrentMessage.get_current_message()
     assert message is not None, "a ticket is only worked on by a worker"
-    opened, claim = open_claim(
-        database(),
-        UUID(message.message_id),
-        kind.name,
-        worker_id(settings()),
-        hint=UUID(hint) if hint else None,
-        max_deaths=settings().job_max_deaths,
-    )
+    try:
+        opened, claim = open_claim(
+            database(),
+            UUID(message.message_id),
+            kind.name,
+            worker_id(settings()),
+            hint=UUID(hint) if hint else None,
+            max_deaths=settings().job_max_deaths,
+            hold_seconds=kind.time_limit_ms / 1000,
+        )
+    except PutBack as wait:
+        log.debug("not yet", kind=kind.name, code=wait.code, after_seconds=wait.after_seconds)
+        raise _again(wait.after_seconds * 1000) from None
     if claim is None:
         log.debug("nothing to do", kind=kind.name, found=opened.value)
         return
     with (
         open_claims.track(claim),
         collect_calls(claim.calls),
+        limits.passage_of(claim),
         structlog.contextvars.bound_contextvars(kind=kind.name, job=str(claim.job_id), attempt=claim.attempt),
         job_span(_record(message, claim)),
     ):

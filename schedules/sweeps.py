@@ -36,3 +36,9 @@ def prune() -> None:
             break
     if deleted:
         log.info("pruned", rows=deleted)
+
+
+@sweep("*/5 * * * *", missed=Missed.SKIP)
+def prune_limits() -> None:
+    """Forget places in line, pauses and counts of calls that are over."""
+    database().call("SELECT worker.prune_limits()")

@@ -12,7 +12,7 @@ from app.database import CONNECTION_ERRORS, Database
 from app.errors import GiveUp
 from app.platform.battles import BattleJob
 from app.platform.lens_runs import LensRun
-from app.providers import check_key, needs_key, platform_key
+from app.providers import ApiKey, check_key, needs_key, platform_key
 from app.redaction import remember_secret
 from app.settings import Settings
 
@@ -22,6 +22,7 @@ _PROBLEMS = {
     "key.expired": "the job's API key has expired",
     "key.not_owned": "the job's API key belongs to somebody else",
     "key.wrong_provider": "the job's API key is for another provider",
+    "key.rejected": "the provider refused the job's API key a short while ago",
 }
 
 
@@ -64,7 +65,8 @@ def for_payer(database: Database, settings: Settings, payer: Payer, provider: st
     if payer.funding_source == "user_byok_local":
         raise GiveUp("key.local_unsupported", "the job wants a key on its owner's machine, out of reach here")
     if payer.key_id is not None:
-        return _check(_decrypt(database, payer, payer.key_id, provider))
+        secret = _check(_decrypt(database, payer, payer.key_id, provider))
+        return ApiKey(secret.get_secret_value(), str(payer.key_id))
     if payer.funding_source == "user_byok_cloud":
         raise GiveUp("key.missing", "the job is to be paid with its owner's API key but names none")
     if not needs_key(provider):

@@ -7,10 +7,11 @@ Each provider is one module; its SDK is imported when the first job needs it.
 from app.providers.asking import ask
 from app.providers.base import Answer, File, Model, Prompt, Turn
 from app.providers.catalog import find_model, resolve_model
-from app.providers.keys import check_key, needs_key, platform_key
+from app.providers.keys import ApiKey, check_key, needs_key, platform_key
 
 __all__ = [
     "Answer",
+    "ApiKey",
     "File",
     "Model",
     "Prompt",

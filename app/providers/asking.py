@@ -13,6 +13,8 @@ from app.http.deadline import total_deadline
 from app.providers import outcomes
 from app.providers.attempts import attempt, checked_key, judge_call
 from app.providers.base import Answer, Model, Prompt, ProviderModule
+from app.providers.keys import key_ref
+from app.providers.transport import limit_headers
 from app.settings import settings
 
 _MODULES = {
@@ -49,12 +51,13 @@ def ask(model: Model, prompt: Prompt, *, key: SecretStr, deadline_seconds: float
     module = _module(provider)
     secret = checked_key(key, provider)
     _check_files(prompt, provider)
-    with measured(provider, model.key, "answer") as call:
+    with measured(provider, model.key, "answer", key_ref(key)) as call:
         with total_deadline(deadline_seconds):
             reply = attempt(
                 lambda: module.complete(model, prompt, secret, deadline_seconds),
                 lambda error: judge_call(error, provider, secret),
             )
+            call.limit_headers = limit_headers()
         call.tokens_in, call.tokens_out = reply.tokens_in, reply.tokens_out
         failure = outcomes.judge_reply(reply, provider, secret)
         if failure:

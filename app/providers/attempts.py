@@ -13,7 +13,7 @@ from app.calls import Call, measured
 from app.errors import JobError
 from app.http.deadline import total_deadline
 from app.providers import outcomes
-from app.providers.keys import check_key, needs_key
+from app.providers.keys import check_key, key_ref, needs_key
 from app.redaction import redact, remember_secret
 
 _log = logging.getLogger(__name__)
@@ -56,6 +56,6 @@ def call_once(
     Raises `RetryLater` and `GiveUp`, whose messages carry no key.
     """
     secret = checked_key(key, provider)
-    with measured(provider, model, "answer") as call, total_deadline(deadline_seconds):
+    with measured(provider, model, "answer", key_ref(key)) as call, total_deadline(deadline_seconds):
         result = attempt(lambda: do(secret, call), lambda error: judge_call(error, provider, secret))
     return result, call

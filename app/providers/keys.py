@@ -4,8 +4,23 @@ from __future__ import annotations
 
 from pydantic import SecretStr
 
+from app.calls import PLATFORM_KEY
 from app.errors import GiveUp
 from app.settings import Settings, settings
+
+
+class ApiKey(SecretStr):
+    """An API key that knows which one it is: `ref` is the stored key's id."""
+
+    def __init__(self, secret_value: str, ref: str) -> None:
+        super().__init__(secret_value)
+        self.ref = ref
+
+
+def key_ref(key: SecretStr) -> str:
+    """What stands for a key where the key itself may not be."""
+    return key.ref if isinstance(key, ApiKey) else PLATFORM_KEY
+
 
 _KEYLESS = frozenset({"ollama", "echo"})
 

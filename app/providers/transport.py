@@ -23,11 +23,26 @@ _KEPT_CONNECTIONS = 64
 _KEPT_SECONDS = 30.0
 _lock = threading.Lock()
 
+#: How the names of headers begin that tell of limits, at OpenAI and its like and at Anthropic.
+_LIMIT_HEADERS = ("x-ratelimit-", "anthropic-ratelimit-")
+
+
+class _Seen(threading.local):
+    headers: dict[str, str] = {}  # noqa: RUF012 - replaced, never changed
+
+
+_seen = _Seen()
+
 
 def http_client() -> httpx2.Client:
     """The shared client; safe to use from every thread."""
     with _lock:
         return _open_client()
+
+
+def limit_headers() -> dict[str, str]:
+    """The headers of this thread's last answer that speak of limits."""
+    return _seen.headers
 
 
 @cache
@@ -56,7 +71,11 @@ class DeadlineTransport(httpx2.HTTPTransport):
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send one request; the body is read through the size limit."""
+        _seen.headers = {}
         response = super().handle_request(request)
+        _seen.headers = {
+            name: value for name, value in response.headers.items() if name.startswith(_LIMIT_HEADERS)
+        }
         if isinstance(response.stream, httpx2.SyncByteStream):
             response.stream = _BoundedStream(response.stream)
         return response

@@ -14,6 +14,7 @@ from app.http.deadline import total_deadline
 from app.providers import outcomes
 from app.providers.attempts import attempt, checked_key, judge_call
 from app.providers.base import Model
+from app.providers.keys import key_ref
 from app.providers.media.base import (
     Finished,
     MediaModule,
@@ -65,7 +66,7 @@ def submit(
         judged = judge_call(error, provider, secret)
         return SubmissionUnknown(judged.message) if may_be_taken(error) else judged
 
-    with measured(provider, model.key, "order"), total_deadline(deadline_seconds):
+    with measured(provider, model.key, "order", key_ref(key)), total_deadline(deadline_seconds):
         return attempt(lambda: module.submit(order, secret, deadline_seconds), judge)
 
 

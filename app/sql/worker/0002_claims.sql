@@ -13,6 +13,8 @@ CREATE TABLE worker.kinds (
     id_key text NOT NULL,
     -- a query that counts the jobs that could be claimed now
     count_claimable text NOT NULL,
+    -- a query that gives provider, model, key and owner of the call that the job $1 will make, if it makes one
+    call text,
     -- a query that puts the failed job $1 back into its queue and gives true, or nothing where it can't be
     replay text
 );
@@ -71,15 +73,24 @@ $$;
 
 -- Open the claim of a message: go on with the job it had, or claim the next one of its kind.
 -- outcome: claimed | resumed | poison (resumed once too often: fail it) | nothing | finished | gone
+--          | wait (no call may be made for it yet: come back in wait_ms)
+-- A job that must wait is not claimed, so that one that shows as running runs. `bound`: a passage was taken,
+-- which is to be settled when the job is put down.
 CREATE FUNCTION worker.open_claim(
-    p_message_id uuid, p_kind text, p_hint uuid, p_worker_id text, p_max_deaths integer
-) RETURNS TABLE (outcome text, job_id uuid, job jsonb, attempt integer, errors integer, deaths integer)
+    p_message_id uuid, p_kind text, p_hint uuid, p_worker_id text, p_max_deaths integer,
+    p_hold_seconds double precision DEFAULT 900
+) RETURNS TABLE (
+    outcome text, job_id uuid, job jsonb, attempt integer, errors integer, deaths integer, wait_ms integer,
+    bound boolean
+)
 LANGUAGE plpgsql SET search_path = worker, public AS $$
 #variable_conflict use_column
 DECLARE
     v_kind worker.kinds;
     v_claim worker.claims;
     v_job jsonb;
+    v_id uuid;
+    v_pass record;
 BEGIN
     -- The claim doesn't wait for the disk. A crash of the server may undo the newest ones together with their
     -- jobs' state; the attempt then finds no claim to finish, and the job is done again.
@@ -87,29 +98,57 @@ BEGIN
     SELECT * INTO STRICT v_kind FROM worker.kinds k WHERE k.kind = p_kind;
     SELECT * INTO v_claim FROM worker.claims c WHERE c.message_id = p_message_id FOR UPDATE;
     IF v_claim.message_id IS NULL THEN
-        EXECUTE v_kind.claim_next INTO v_job USING p_hint;
-        IF v_job IS NULL OR v_job = 'null'::jsonb THEN
-            RETURN QUERY SELECT 'nothing', NULL::uuid, NULL::jsonb, 0, 0, 0;
+        SELECT * INTO v_pass FROM worker.fn_pass(v_kind, p_hint, p_message_id, p_hold_seconds);
+        IF v_pass.wait_ms > 0 THEN
+            RETURN QUERY SELECT 'wait', p_hint, NULL::jsonb, 0, 0, 0, v_pass.wait_ms, false;
             RETURN;
+        END IF;
+        EXECUTE v_kind.claim_next INTO v_job USING p_hint;
+        v_id := (v_job ->> v_kind.id_key)::uuid;
+        IF v_pass.bound AND v_id IS DISTINCT FROM p_hint THEN
+            PERFORM worker.settle_passage(p_message_id, 0);
+        END IF;
+        IF v_id IS NULL THEN
+            RETURN QUERY SELECT 'nothing', NULL::uuid, NULL::jsonb, 0, 0, 0, 0, false;
+            RETURN;
+        END IF;
+        IF v_id IS DISTINCT FROM p_hint THEN
+            SELECT * INTO v_pass FROM worker.fn_pass(v_kind, v_id, p_message_id, p_hold_seconds);
         END IF;
         -- Somebody queued the job again behind an open claim: that one's results are not wanted any more.
         UPDATE worker.claims c SET state = 'finished', finished_at = now(), outcome = 'gone'
-        WHERE c.kind = p_kind AND c.job = (v_job ->> v_kind.id_key)::uuid AND c.finished_at IS NULL;
-        INSERT INTO worker.claims (message_id, kind, job, worker_id, ticket_at)
-        VALUES (p_message_id, p_kind, (v_job ->> v_kind.id_key)::uuid, p_worker_id, coalesce((
+        WHERE c.kind = p_kind AND c.job = v_id AND c.finished_at IS NULL;
+        INSERT INTO worker.claims (message_id, kind, job, worker_id, state, ticket_at)
+        VALUES (p_message_id, p_kind, v_id, p_worker_id,
+            CASE WHEN v_pass.wait_ms > 0 THEN 'handed_back' ELSE 'running' END, coalesce((
             SELECT to_timestamp((q.message ->> 'message_timestamp')::double precision / 1000)
             FROM dramatiq.queue q WHERE q.message_id = p_message_id), now()));
-        RETURN QUERY SELECT 'claimed', (v_job ->> v_kind.id_key)::uuid, v_job, 1, 0, 0;
+        RETURN QUERY SELECT CASE WHEN v_pass.wait_ms > 0 THEN 'wait' ELSE 'claimed' END, v_id, v_job, 1, 0, 0,
+            v_pass.wait_ms, v_pass.bound;
         RETURN;
     END IF;
     IF v_claim.finished_at IS NOT NULL THEN
-        RETURN QUERY SELECT 'finished', v_claim.job, NULL::jsonb, v_claim.attempt, v_claim.errors, v_claim.deaths;
+        RETURN QUERY SELECT 'finished', v_claim.job, NULL::jsonb, v_claim.attempt, v_claim.errors, v_claim.deaths,
+            0, false;
         RETURN;
     END IF;
     EXECUTE v_kind.reload INTO v_job USING v_claim.job;
     IF v_job IS NULL THEN
         PERFORM worker.finish_claim(p_message_id, v_claim.attempt, 'gone');
-        RETURN QUERY SELECT 'gone', v_claim.job, NULL::jsonb, v_claim.attempt, v_claim.errors, v_claim.deaths;
+        RETURN QUERY SELECT 'gone', v_claim.job, NULL::jsonb, v_claim.attempt, v_claim.errors, v_claim.deaths,
+            0, false;
+        RETURN;
+    END IF;
+    SELECT * INTO v_pass FROM worker.fn_pass(v_kind, v_claim.job, p_message_id, p_hold_seconds);
+    IF v_pass.wait_ms > 0 THEN
+        IF v_claim.state = 'running' THEN
+            UPDATE worker.claims c
+            SET deaths = c.deaths + 1, history = c.history || worker.fn_ended_attempt(c, 'death'),
+                attempt = c.attempt + 1, state = 'handed_back', claimed_at = now()
+            WHERE c.message_id = p_message_id;
+        END IF;
+        RETURN QUERY SELECT 'wait', v_claim.job, NULL::jsonb, v_claim.attempt, v_claim.errors, v_claim.deaths,
+            v_pass.wait_ms, false;
         RETURN;
     END IF;
     UPDATE worker.claims c
@@ -120,7 +159,7 @@ BEGIN
     WHERE c.message_id = p_message_id
     RETURNING * INTO v_claim;
     RETURN QUERY SELECT CASE WHEN v_claim.deaths >= p_max_deaths THEN 'poison' ELSE 'resumed' END,
-        v_claim.job, v_job, v_claim.attempt, v_claim.errors, v_claim.deaths;
+        v_claim.job, v_job, v_claim.attempt, v_claim.errors, v_claim.deaths, 0, v_pass.bound;
 END $$;
 
 -- End a claim for good and say whether the caller may write the job's results:
@@ -183,9 +222,60 @@ BEGIN
     RETURN true;
 END $$;
 
+-- How much more of everything an owner gets than others; 1 without a row.
+CREATE TABLE worker.owner_weights (
+    owner text PRIMARY KEY,
+    weight double precision NOT NULL CHECK (weight > 0)
+);
+
+CREATE FUNCTION worker.fn_owner_weight(p_owner text) RETURNS double precision
+LANGUAGE sql STABLE SET search_path = '' AS $$
+    SELECT coalesce((SELECT w.weight FROM worker.owner_weights w WHERE w.owner = p_owner), 1)
+$$;
+
+-- Up to where each owner's tickets of a queue reach.
+CREATE TABLE worker.owner_turns (
+    queue text NOT NULL,
+    owner text NOT NULL,
+    last_turn timestamptz NOT NULL,
+    PRIMARY KEY (queue, owner)
+);
+
+-- How far apart the tickets of one owner stand.
+CREATE FUNCTION worker.fn_turn_step(p_owner text) RETURNS interval
+LANGUAGE sql STABLE SET search_path = '' AS $$
+    SELECT interval '10 microseconds' / worker.fn_owner_weight(p_owner)
+$$;
+
+-- The first turn of p_count new tickets of an owner: behind its own, but not behind all that others queued.
+-- Turns are times shortly before now, in the order of which messages are taken (start-time fair queueing).
+CREATE FUNCTION worker.fn_next_turn(p_queue text, p_owner text, p_count integer) RETURNS timestamptz
+LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    v_step interval := worker.fn_turn_step(p_owner);
+    v_turn timestamptz;
+BEGIN
+    SELECT w.mtime INTO v_turn FROM dramatiq.queue w
+    WHERE w.queue_name = p_queue AND w.state = 'queued' ORDER BY w.mtime LIMIT 1;
+    IF v_turn <= now() THEN
+        v_turn := greatest(v_turn, v_step + (
+            SELECT t.last_turn FROM worker.owner_turns t WHERE t.queue = p_queue AND t.owner = p_owner));
+    ELSE
+        v_turn := now() - interval '1 second';
+    END IF;
+    -- The platform's transaction may be long: whoever finds an owner's turns taken doesn't wait for them.
+    IF pg_try_advisory_xact_lock(hashtext('worker.owner_turns'), hashtext(p_queue || p_owner)) THEN
+        INSERT INTO worker.owner_turns AS t (queue, owner, last_turn)
+        VALUES (p_queue, p_owner, v_turn + (p_count - 1) * v_step)
+        ON CONFLICT (queue, owner) DO UPDATE SET last_turn = excluded.last_turn;
+    END IF;
+    RETURN v_turn;
+END $$;
+
 -- Write a ticket for each of p_jobs. Called by triggers inside the platform's own transaction. A ticket
--- names the job it was written for as a hint; null is a ticket for whatever job is next.
-CREATE FUNCTION worker.write_tickets(p_kind text, p_jobs uuid[]) RETURNS integer
+-- names the job it was written for as a hint; null is a ticket for whatever job is next. Where p_owners tells
+-- whose the jobs are, one owner's many don't keep those of others waiting.
+CREATE FUNCTION worker.write_tickets(p_kind text, p_jobs uuid[], p_owners text[] DEFAULT NULL) RETURNS integer
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     v_kind worker.kinds;
@@ -197,11 +287,18 @@ BEGIN
     INSERT INTO dramatiq.queue (message_id, queue_name, mtime, message)
     -- Who spreads much work over time sets the delay for its own transaction.
     SELECT t.id, v_kind.queue,
-           now() + coalesce(nullif(current_setting('worker.ticket_delay_ms', true), ''), '0')::bigint
+           least(now(), o.first_turn + (t.place - 1) * o.step)
+               + coalesce(nullif(current_setting('worker.ticket_delay_ms', true), ''), '0')::bigint
                * interval '1 millisecond',
            worker.message(t.id, v_kind.actor, v_kind.queue, t.kwargs)
-    FROM (SELECT gen_random_uuid() AS id, jsonb_strip_nulls(jsonb_build_object('job', job)) AS kwargs
-          FROM unnest(p_jobs) AS job) AS t;
+    FROM (SELECT gen_random_uuid() AS id, j.owner, row_number() OVER (PARTITION BY j.owner ORDER BY j.n) AS place,
+                 jsonb_strip_nulls(jsonb_build_object('job', j.job)) AS kwargs
+          FROM unnest(p_jobs, p_owners) WITH ORDINALITY AS j (job, owner, n)) AS t
+    LEFT JOIN (
+        SELECT c.owner, worker.fn_turn_step(c.owner) AS step,
+               worker.fn_next_turn(v_kind.queue, c.owner, c.jobs) AS first_turn
+        FROM (SELECT owner, count(*)::integer AS jobs FROM unnest(p_owners) AS owner
+              WHERE owner IS NOT NULL GROUP BY owner) AS c) AS o USING (owner);
     PERFORM pg_notify('dramatiq.' || v_kind.queue || '.enqueue', '');
     RETURN cardinality(p_jobs);
 END $$;

@@ -53,6 +53,13 @@ LANGUAGE sql STABLE SET search_path = '' AS $$
     FROM lenses.versions v WHERE v.id = p_version_id
 $$;
 
+-- Keys that their provider refused; a person's key is not tried again before the time is up.
+CREATE TABLE worker.rejected_keys (
+    key_id uuid PRIMARY KEY,
+    provider text NOT NULL,
+    until timestamptz NOT NULL
+);
+
 -- Why a lenser may not use a stored key for a provider, as an error code; null when nothing speaks against it.
 -- The platform's own decryption looks at none of this.
 CREATE FUNCTION worker.fn_byok_key_problem(p_key_id uuid, p_lenser_id uuid, p_provider_key text) RETURNS text
@@ -62,19 +69,25 @@ LANGUAGE sql STABLE SET search_path = '' AS $$
         WHEN k.status = 'expired' OR k.expires_at <= now() THEN 'key.expired'
         WHEN coalesce(k.scope, 'user') = 'user' AND k.lenser_id <> p_lenser_id THEN 'key.not_owned'
         WHEN p.key <> p_provider_key THEN 'key.wrong_provider'
+        WHEN EXISTS (SELECT FROM worker.rejected_keys r WHERE r.key_id = k.id AND r.until > now()) THEN 'key.rejected'
     END
     FROM (SELECT p_key_id AS id) AS wanted
     LEFT JOIN ai.keys k ON k.id = wanted.id
     LEFT JOIN ai.providers p ON p.id = k.provider_id
 $$;
 
-INSERT INTO worker.kinds (kind, actor, queue, claim_next, reload, id_key, count_claimable, replay) VALUES (
+INSERT INTO worker.kinds (kind, actor, queue, claim_next, reload, id_key, count_claimable, call, replay) VALUES (
     'lens_run', 'execute_lens_run', 'lens_runs',
     'SELECT worker.fn_claim_lens_run($1)',
     'SELECT worker.fn_running_lens_run($1)',
     'run_id',
     'SELECT count(*) FROM execution.runs r JOIN execution.requests q ON q.id = r.request_id
      WHERE r.status = ''queued'' AND r.is_active AND q.is_active',
+    'SELECT p.key AS provider, m.key AS model, coalesce(q.byok_key_ref_id::text, ''platform'') AS key,
+            q.requester_lenser_id::text AS owner
+     FROM execution.runs r JOIN execution.requests q ON q.id = r.request_id
+     JOIN ai.models m ON m.id = r.model_id JOIN ai.providers p ON p.id = m.provider_id
+     WHERE r.id = $1 AND r.status IN (''queued'', ''running'')',
     'UPDATE execution.runs r SET status = ''queued'', started_at = NULL, completed_at = NULL,
             error_code = NULL, error_message = NULL
      WHERE r.id = $1 AND r.status = ''failed'' AND r.is_active RETURNING true');
@@ -84,8 +97,9 @@ INSERT INTO worker.kinds (kind, actor, queue, claim_next, reload, id_key, count_
 CREATE FUNCTION worker.fn_ticket_inserted_runs() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
 BEGIN
-    PERFORM worker.write_tickets('lens_run', ARRAY(
-        SELECT i.id FROM inserted i WHERE i.status = 'queued' ORDER BY i.created_at));
+    PERFORM worker.write_tickets('lens_run', array_agg(i.id ORDER BY i.created_at),
+                                 array_agg(q.requester_lenser_id::text ORDER BY i.created_at))
+    FROM inserted i LEFT JOIN execution.requests q ON q.id = i.request_id WHERE i.status = 'queued';
     RETURN NULL;
 EXCEPTION WHEN OTHERS THEN
     RAISE WARNING 'lf-worker: no ticket for queued runs: %', SQLERRM;

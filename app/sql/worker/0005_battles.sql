@@ -205,7 +205,7 @@ BEGIN
     RETURN nullif(FOUND, false);
 END $$;
 
-INSERT INTO worker.kinds (kind, actor, queue, claim_next, reload, id_key, count_claimable, replay) VALUES (
+INSERT INTO worker.kinds (kind, actor, queue, claim_next, reload, id_key, count_claimable, call, replay) VALUES (
     'battle_job', 'execute_battle_job', 'battles',
     'SELECT worker.fn_claim_battle_job($1)',
     'SELECT worker.fn_claimed_battle_job($1)',
@@ -213,6 +213,9 @@ INSERT INTO worker.kinds (kind, actor, queue, claim_next, reload, id_key, count_
     -- Those not due yet count too: each has its delayed ticket.
     'SELECT count(*) FROM battles.battle_execution_jobs j
      WHERE j.status = ''queued'' AND NOT public.fn_kill_switch_active(''system'')',
+    'SELECT j ->> ''provider_key'' AS provider, j ->> ''model_key'' AS model,
+            coalesce(j ->> ''byok_key_ref_id'', ''platform'') AS key, b.creator_lenser_id::text AS owner
+     FROM worker.fn_battle_job($1) AS j LEFT JOIN battles.battles b ON b.id = (j ->> ''battle_id'')::uuid',
     'SELECT worker.fn_replay_battle_job($1)');
 
 -- The platform's own statement must never fail because of us, hence the catch-all: a lost ticket is found
@@ -220,8 +223,9 @@ INSERT INTO worker.kinds (kind, actor, queue, claim_next, reload, id_key, count_
 CREATE FUNCTION worker.fn_ticket_inserted_battle_jobs() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
 BEGIN
-    PERFORM worker.write_tickets('battle_job', ARRAY(
-        SELECT i.id FROM inserted i WHERE i.status = 'queued' ORDER BY i.created_at));
+    PERFORM worker.write_tickets('battle_job', array_agg(i.id ORDER BY i.created_at),
+                                 array_agg(b.creator_lenser_id::text ORDER BY i.created_at))
+    FROM inserted i LEFT JOIN battles.battles b ON b.id = i.battle_id WHERE i.status = 'queued';
     RETURN NULL;
 EXCEPTION WHEN OTHERS THEN
     RAISE WARNING 'lf-worker: no ticket for battle jobs: %', SQLERRM;

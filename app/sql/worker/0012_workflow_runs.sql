@@ -128,10 +128,10 @@ INSERT INTO worker.kinds (kind, actor, queue, claim_next, reload, id_key, count_
 CREATE FUNCTION worker.fn_ticket_inserted_workflow_runs() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
 BEGIN
-    PERFORM worker.write_tickets('workflow_run', ARRAY(
-        SELECT i.id FROM inserted i
-        WHERE i.status = 'queued' OR (i.status = 'pending' AND i.trigger_mode IN ('schedule', 'api'))
-        ORDER BY i.created_at));
+    PERFORM worker.write_tickets('workflow_run', array_agg(i.id ORDER BY i.created_at),
+                                 array_agg(w.lenser_id::text ORDER BY i.created_at))
+    FROM inserted i LEFT JOIN lenses.workflows w ON w.id = i.workflow_id
+    WHERE i.status = 'queued' OR (i.status = 'pending' AND i.trigger_mode IN ('schedule', 'api'));
     RETURN NULL;
 EXCEPTION WHEN OTHERS THEN
     RAISE WARNING 'lf-worker: no ticket for workflow runs: %', SQLERRM;

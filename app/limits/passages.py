@@ -1,0 +1,108 @@
+"""A call's way past the limits: take a passage, make the call, settle."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import psycopg2
+import structlog
+
+from app.calls import Call
+from app.claims import Claim
+from app.database import Database
+from app.errors import DatabaseError, PutBack
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class Spent:
+    """What the calls of one passage came to; nobody knows the `tokens` of a call that failed."""
+
+    calls: int = 0
+    seconds: float = 0.0
+    tokens: float | None = 0.0
+
+    def add(self, call: Call) -> None:
+        """Count one more call."""
+        self.calls += 1
+        self.seconds += call.duration_ms / 1000
+        if call.failure is not None:
+            self.tokens = None
+        elif self.tokens is not None:
+            self.tokens += call.tokens_in + call.tokens_out
+
+
+class _Open(threading.local):
+    spent: Spent | None = None
+
+
+_open = _Open()
+
+
+@contextmanager
+def passage_of(claim: Claim[Any]) -> Iterator[None]:
+    """Settle the passage that came with a claim when its job is put down, however it ended."""
+    if not claim.bound:
+        yield
+        return
+    with _settling(claim.database, claim.message_id):
+        yield
+
+
+@contextmanager
+def passage(
+    database: Database,
+    ticket: UUID,
+    *,
+    provider: str,
+    model: str,
+    key: str,
+    owner: str,
+    hold_seconds: float,
+) -> Iterator[None]:
+    """Take a passage for what calls without a claim of its own, such as a workflow's node.
+
+    `ticket` stands for the one who calls and is the same when it comes again. Raises `PutBack` with the time
+    after which to come back.
+    """
+    pass_ = database.call(
+        "SELECT wait_ms, bound FROM worker.ask_passage(%s, %s, %s, %s, %s, %s)",
+        (ticket, provider, model, key, owner, hold_seconds),
+    )[0]
+    if pass_["wait_ms"]:
+        after_seconds = pass_["wait_ms"] / 1000
+        raise PutBack("provider.waiting", "the provider takes no more calls yet", after_seconds=after_seconds)
+    if not pass_["bound"]:
+        yield
+        return
+    with _settling(database, ticket):
+        yield
+
+
+def count_call(call: Call) -> None:
+    """Count a call for the passage that is open on this thread, if one is."""
+    if _open.spent is not None and call.purpose != "poll":
+        _open.spent.add(call)
+
+
+@contextmanager
+def _settling(database: Database, ticket: UUID) -> Iterator[None]:
+    _open.spent = spent = Spent()
+    try:
+        yield
+    finally:
+        _open.spent = None
+        try:
+            database.call(
+                "SELECT worker.settle_passage(%s, %s, %s, %s)",
+                (ticket, spent.calls, spent.tokens, spent.seconds / spent.calls if spent.calls else None),
+            )
+        except (psycopg2.Error, DatabaseError) as error:
+            # It expires by itself; the job's own outcome matters more.
+            log.warning("passage not settled", error=str(error).strip())

@@ -1,0 +1,155 @@
+"""Lens runs under limits of their provider: in a real worker, with a provider on a real wire."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+import pytest
+from psycopg2.extensions import connection as Connection  # noqa: N812
+
+from app.broker import LeaseBroker
+from app.local.platform import Seeded, enqueue_lens_run, enqueue_lens_runs, ensure_model
+from app.local.provider_scenarios import RETRY_AFTER_SECONDS
+from app.local.provider_server import ProviderServer
+from app.settings import settings
+from tests.integration.conftest import running_worker
+from tests.sql import call
+from tests.waiting import eventually
+
+
+@pytest.fixture
+def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[ProviderServer]:
+    with ProviderServer() as server:
+        for name, value in server.environment().items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-platform-planted-0123456789")
+        monkeypatch.setenv("WORKER_RETRY_MIN_BACKOFF_MS", "1")
+        settings.cache_clear()
+        yield server
+
+
+@contextmanager
+def working(broker: LeaseBroker, *, threads: int = 8) -> Iterator[None]:
+    # Importing it declares the actor, on the broker that is set now.
+    sys.modules.pop("actors.lens_runs", None)
+    importlib.import_module("actors.lens_runs")
+    with running_worker(broker, threads=threads):
+        yield
+
+
+def wait_until(connection: Connection, status: str, runs: int) -> None:
+    counted = f"SELECT count(*) = %s FROM execution.runs WHERE status = '{status}'"
+    eventually(lambda: call(connection, counted, runs), what=f"{runs} runs {status}")
+
+
+def test_a_run_that_waits_for_a_limit_stays_queued_and_takes_no_thread(
+    provider: ProviderServer,
+    connection: Connection,
+    seeded: Seeded,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    monkeypatch.setenv("WORKER_PROVIDER_LIMITS", json.dumps({"openai": {"concurrency": 1}}))
+    settings.cache_clear()
+    ensure_model(connection, "mistral-small-latest", "mistral")
+    monkeypatch.setenv("MISTRAL_API_KEY", "planted-mistral-0123456789")
+    settings.cache_clear()
+    provider.hold()
+    enqueue_lens_runs(connection, 6, model="gpt-4o", inputs={"prompt": "hi"})
+    with working(request.getfixturevalue("broker"), threads=5):
+        provider.wait_for_calls(1)
+        eventually(
+            lambda: call(connection, "SELECT count(*) = 5 FROM worker.waiters"), what="the others wait"
+        )
+        assert call(connection, "SELECT count(*) FROM execution.runs WHERE status = 'running'") == 1
+        enqueue_lens_run(connection, model="mistral-small-latest", inputs={"prompt": "hi"})
+        provider.wait_for_calls(2)
+        assert provider.calls[1].model == "mistral-small-latest"
+        provider.release()
+        wait_until(connection, "succeeded", 7)
+    assert len(provider.calls) == 7
+    assert call(connection, "SELECT max(attempt) FROM worker.claims") == 1
+    assert call(connection, "SELECT count(*) FROM worker.passages") == 0
+    assert call(connection, "SELECT count(*) FROM worker.waiters") == 0
+
+
+def test_a_retry_after_holds_back_the_runs_of_all(
+    provider: ProviderServer, broker: LeaseBroker, connection: Connection, seeded: Seeded
+) -> None:
+    provider.script("gpt-4o", ["429"])
+    with working(broker):
+        enqueue_lens_run(connection, model="gpt-4o", inputs={"prompt": "first"})
+        eventually(lambda: call(connection, "SELECT count(*) FROM worker.provider_pauses"), what="the pause")
+        enqueue_lens_runs(connection, 5, model="gpt-4o", inputs={"prompt": "hi"})
+        wait_until(connection, "succeeded", 6)
+    first, *others = provider.calls
+    assert min(other.received_at for other in others) - first.received_at >= RETRY_AFTER_SECONDS
+
+
+def test_a_model_that_fails_is_left_alone_and_its_runs_wait_instead_of_failing(
+    provider: ProviderServer,
+    connection: Connection,
+    seeded: Seeded,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    monkeypatch.setenv("WORKER_BREAKER_MIN_CALLS", "3")
+    monkeypatch.setenv("WORKER_BREAKER_OPEN_SECONDS", "3")
+    monkeypatch.setenv("WORKER_RETRY_MIN_BACKOFF_MS", "1500")
+    settings.cache_clear()
+    provider.script("gpt-4o", ["500"] * 4)
+    enqueue_lens_runs(connection, 4, model="gpt-4o", inputs={"prompt": "hi"})
+    with working(request.getfixturevalue("broker"), threads=3):
+        eventually(
+            lambda: call(connection, "SELECT count(*) = 1 FROM worker.breakers WHERE state = 'open'"),
+            what="an open breaker",
+        )
+        enqueue_lens_runs(connection, 3, model="gpt-4o", inputs={"prompt": "later"})
+        wait_until(connection, "succeeded", 7)
+        eventually(
+            lambda: call(connection, "SELECT state = 'closed' FROM worker.breakers"), what="a closed breaker"
+        )
+    assert len(provider.calls) == 4 + 7
+    assert provider.calls[4].received_at - provider.calls[3].received_at >= 2.9
+
+
+def test_a_persons_key_that_is_refused_is_not_tried_again_and_the_platforms_goes_on(
+    provider: ProviderServer, broker: LeaseBroker, connection: Connection, seeded: Seeded
+) -> None:
+    provider.script("gpt-4o", ["401"])
+    byok = {"funding_source": "user_byok_cloud", "byok_key_id": seeded.keys["active"]}
+    with working(broker):
+        refused = enqueue_lens_run(connection, model="gpt-4o", inputs={"prompt": "hi"}, **byok)
+        wait_until(connection, "failed", 1)
+        eventually(lambda: call(connection, "SELECT count(*) FROM worker.rejected_keys"), what="the key")
+        spared = enqueue_lens_run(connection, model="gpt-4o", inputs={"prompt": "hi"}, **byok)
+        wait_until(connection, "failed", 2)
+        enqueue_lens_run(connection, model="gpt-4o", inputs={"prompt": "hi"})
+        wait_until(connection, "succeeded", 1)
+
+    def code(run: UUID) -> str:
+        return str(call(connection, "SELECT error_code FROM execution.runs WHERE id = %s", run))
+
+    assert code(refused) == "provider.auth_failed"
+    assert code(spared) == "key.rejected"
+    assert len(provider.calls) == 2
+
+
+def test_one_owners_thousand_runs_do_not_keep_another_owner_waiting(
+    provider: ProviderServer, broker: LeaseBroker, connection: Connection, seeded: Seeded
+) -> None:
+    enqueue_lens_runs(connection, 1000, model="gpt-4o", inputs={"prompt": "many"}, requester="ada")
+    enqueue_lens_runs(connection, 5, model="gpt-4o", inputs={"prompt": "few"}, requester="grace")
+    with working(broker):
+        eventually(
+            lambda: sum(done.prompt == "few" for done in list(provider.calls)) == 5,
+            what="the few to be asked",
+        )
+    before = [done.prompt for done in provider.calls]
+    assert before.index("few") < 50
+    assert [place for place, prompt in enumerate(before) if prompt == "few"][-1] < 100

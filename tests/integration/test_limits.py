@@ -1,0 +1,239 @@
+"""Limits of providers, shared by all who ask, on a clock that the tests turn."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from psycopg2.extras import Json
+
+from tests.sql import Connection, call
+
+TAKE = "SELECT worker.take_passage(%s, 'openai', 'gpt-4o', %s, %s, 60)"
+
+
+@pytest.fixture(autouse=True)
+def database(connection: Connection) -> Connection:
+    return connection
+
+
+def limit(connection: Connection, **limits: float) -> None:
+    call(connection, "SELECT worker.set_limits(%s)", Json([{"provider": "openai", "model": "*", **limits}]))
+
+
+def take(
+    connection: Connection, ticket: UUID | None = None, key: str = "platform", owner: str = "ada"
+) -> int:
+    return int(call(connection, TAKE, ticket or uuid4(), key, owner))
+
+
+def pass_time(connection: Connection, seconds: float) -> None:
+    """Move everything that has a time into the past."""
+    moves = {
+        "buckets": ["filled_at"],
+        "passages": ["expires_at"],
+        "waiters": ["due_at"],
+        "lines": ["ends_at"],
+        "provider_pauses": ["until"],
+        "breakers": ["retry_at"],
+        "call_counts": ["slot"],
+    }
+    for table, columns in moves.items():
+        for column in columns:
+            connection.cursor().execute(
+                f"UPDATE worker.{table} SET {column} = {column} - %s * interval '1 second'", (seconds,)
+            )
+
+
+def record(connection: Connection, calls: int, failures: int) -> None:
+    told = {
+        "provider": "openai",
+        "model": "gpt-4o",
+        "calls": calls,
+        "failures": failures,
+        "error_code": "provider.unavailable",
+    }
+    connection.cursor().execute("SELECT worker.record_calls(%s, 60, 10, 0.5, 15)", (Json([told]),))
+
+
+def state(connection: Connection) -> Any:
+    return call(connection, "SELECT max(state) FROM worker.breakers")
+
+
+def test_without_a_limit_every_call_may_go(connection: Connection) -> None:
+    assert [take(connection) for _ in range(50)] == [0] * 50
+
+
+def test_no_minute_sees_more_calls_than_the_limit_and_most_of_it_is_used(connection: Connection) -> None:
+    limit(connection, requests_per_minute=120)
+    went: list[float] = []
+    for tick in range(360):
+        while take(connection) == 0:
+            went.append(tick / 2)
+        pass_time(connection, 0.5)
+    busiest = max(sum(start <= at < start + 60 for at in went) for start in went)
+    assert busiest <= 120
+    assert len(went) >= 0.95 * 120 * 3
+
+
+def test_each_key_has_the_limit_for_itself(connection: Connection) -> None:
+    limit(connection, requests_per_minute=1)
+    assert take(connection) == 0
+    assert take(connection) > 0
+    assert take(connection, key=str(uuid4())) == 0
+
+
+def test_a_call_must_pass_its_providers_limit_and_its_models(connection: Connection) -> None:
+    rows = [
+        {"provider": "openai", "model": "*", "requests_per_minute": 6000},
+        {"provider": "openai", "model": "gpt-4o", "concurrency": 1},
+    ]
+    call(connection, "SELECT worker.set_limits(%s)", Json(rows))
+    assert take(connection) == 0
+    before = call(connection, "SELECT requests FROM worker.buckets WHERE model = '*'")
+    assert take(connection) > 0
+    assert call(connection, "SELECT requests FROM worker.buckets WHERE model = '*'") >= before
+
+
+def test_no_more_calls_at_once_than_allowed_and_a_settled_one_makes_room(connection: Connection) -> None:
+    limit(connection, concurrency=2)
+    first = uuid4()
+    assert [take(connection, first), take(connection)] == [0, 0]
+    assert take(connection) > 0
+    call(connection, "SELECT worker.settle_passage(%s)::text", first)
+    assert take(connection) == 0
+
+
+def test_the_place_of_a_worker_that_died_is_free_after_a_while_or_when_its_ticket_comes_again(
+    connection: Connection,
+) -> None:
+    limit(connection, concurrency=1)
+    ticket = uuid4()
+    assert take(connection, ticket) == 0
+    assert take(connection, ticket) == 0
+    assert take(connection) > 0
+    pass_time(connection, 61)
+    assert take(connection) == 0
+
+
+def test_tokens_that_were_not_used_are_given_back_and_those_over_are_owed(connection: Connection) -> None:
+    limit(connection, tokens_per_minute=60_000)
+    ticket = uuid4()
+    assert take(connection, ticket) == 0
+    call(connection, "SELECT worker.settle_passage(%s, 1, 9000)::text", ticket)
+    assert take(connection) > 0
+    assert call(connection, "SELECT tokens FROM worker.buckets") < 0
+    pass_time(connection, 30)
+    assert take(connection, ticket) == 0
+    full = call(connection, "SELECT tokens FROM worker.buckets")
+    call(connection, "SELECT worker.settle_passage(%s, 1, 100)::text", ticket)
+    assert call(connection, "SELECT tokens FROM worker.buckets") > full
+
+
+def test_a_passage_without_a_call_is_given_back_whole(connection: Connection) -> None:
+    limit(connection, requests_per_minute=1)
+    ticket = uuid4()
+    assert take(connection, ticket) == 0
+    call(connection, "SELECT worker.settle_passage(%s, 0)::text", ticket)
+    assert take(connection) == 0
+
+
+def test_many_who_wait_come_back_one_after_the_other(connection: Connection) -> None:
+    limit(connection, requests_per_minute=60)
+    assert take(connection) == 0
+    waits = [take(connection) for _ in range(20)]
+    assert waits == sorted(waits)
+    assert 15_000 < waits[-1] < 25_000
+
+
+def test_one_owners_many_do_not_keep_another_waiting(connection: Connection) -> None:
+    limit(connection, requests_per_minute=60)
+    assert take(connection) == 0
+    assert max(take(connection, owner="ada") for _ in range(200)) > 150_000
+    assert take(connection, owner="grace") < 5_000
+
+
+def test_an_owner_of_more_weight_waits_less(connection: Connection) -> None:
+    limit(connection, requests_per_minute=60)
+    call(connection, "INSERT INTO worker.owner_weights VALUES ('grace', 4) RETURNING owner")
+    take(connection)
+    waits = [(take(connection, owner="ada"), take(connection, owner="grace")) for _ in range(20)]
+    assert 3 * waits[-1][1] < waits[-1][0]
+
+
+def test_who_had_its_turn_keeps_its_place(connection: Connection) -> None:
+    limit(connection, requests_per_minute=60)
+    assert [take(connection), take(connection)] == [0, 0]
+    ticket = uuid4()
+    assert take(connection, ticket) > 0
+    assert max(take(connection) for _ in range(100)) > 60_000
+    pass_time(connection, 1.2)
+    assert take(connection) == 0
+    assert take(connection, ticket) < 5_000
+
+
+def test_a_retry_after_holds_for_all_calls_of_the_key_and_no_other(connection: Connection) -> None:
+    call(connection, "SELECT worker.pause_provider('openai', 'gpt-4o', 'platform', 30)::text")
+    assert 30_000 <= take(connection) <= 33_001
+    assert take(connection, key=str(uuid4())) == 0
+    pass_time(connection, 31)
+    assert take(connection) == 0
+
+
+def test_a_breaker_opens_on_failures_lets_one_try_and_closes_on_its_success(connection: Connection) -> None:
+    record(connection, calls=9, failures=9)
+    assert state(connection) is None
+    record(connection, calls=1, failures=1)
+    assert state(connection) == "open"
+    assert 14_000 < take(connection) < 17_000
+    pass_time(connection, 15)
+    assert take(connection) == 0
+    assert state(connection) == "half_open"
+    assert take(connection) > 0
+    record(connection, calls=1, failures=0)
+    assert state(connection) == "closed"
+    assert take(connection) == 0
+
+
+def test_a_breaker_whose_try_fails_stays_open_for_twice_as_long(connection: Connection) -> None:
+    record(connection, calls=10, failures=10)
+    pass_time(connection, 15)
+    take(connection)
+    record(connection, calls=1, failures=1)
+    assert 29_000 < take(connection) < 33_000
+
+
+def test_a_try_that_is_never_heard_of_again_is_followed_by_another(connection: Connection) -> None:
+    record(connection, calls=10, failures=10)
+    pass_time(connection, 15)
+    assert take(connection) == 0
+    pass_time(connection, 60)
+    assert take(connection) == 0
+
+
+def test_as_many_successes_keep_a_breaker_closed(connection: Connection) -> None:
+    record(connection, calls=30, failures=14)
+    assert state(connection) is None
+
+
+def test_learnt_limits_hold_beside_those_that_are_set(connection: Connection) -> None:
+    call(connection, "SELECT worker.learn_limits('openai', 'gpt-4o', 'platform', 1, NULL)::text")
+    assert take(connection) == 0
+    assert take(connection) > 0
+    assert take(connection, key=str(uuid4())) == 0
+
+
+def test_limits_of_the_settings_replace_each_other_but_not_those_of_a_person(connection: Connection) -> None:
+    call(
+        connection,
+        "INSERT INTO worker.provider_limits (provider, model, concurrency)"
+        " VALUES ('openai', '*', 7) RETURNING model",
+    )
+    rows = [
+        {"provider": "openai", "model": "*", "concurrency": 1},
+        {"provider": "mistral", "model": "*", "concurrency": 2},
+    ]
+    call(connection, "SELECT worker.set_limits(%s)::text", Json(rows))
+    call(connection, "SELECT worker.set_limits(%s)::text", Json(rows[:1]))
+    assert call(connection, "SELECT array_agg(concurrency) FROM worker.provider_limits") == [7]
