@@ -157,7 +157,8 @@ BEGIN
 END $$;
 
 -- Fill a bucket up to now and lock it. The rate stays so far below the limit, and the bucket so small, that
--- no minute, wherever it begins, sees more than the limit: capacity + 60 s of refill is 98 % of it.
+-- no minute, wherever it begins, sees more than the limit: capacity + 60 s of refill is 99 % of it. A bucket
+-- that holds more than one call loses nothing when the next one comes a little late.
 CREATE FUNCTION worker.fn_fill_bucket(
     p_provider text, p_model text, p_key text, p_requests_per_minute double precision,
     p_tokens_per_minute double precision,
@@ -166,7 +167,7 @@ CREATE FUNCTION worker.fn_fill_bucket(
 ) LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     v_seconds double precision;
-    v_requests double precision := greatest(1, p_requests_per_minute / 100);
+    v_requests double precision := greatest(1, least(2, p_requests_per_minute / 30), p_requests_per_minute / 50);
     v_tokens double precision;
 BEGIN
     LOOP
@@ -187,13 +188,13 @@ BEGIN
         bucket.tokens := 0;
     END IF;
     IF p_requests_per_minute IS NOT NULL THEN
-        request_rate := (0.98 * p_requests_per_minute - v_requests + 1) / 60;
+        request_rate := (0.99 * p_requests_per_minute - v_requests + 1) / 60;
         bucket.requests := least(v_requests, bucket.requests + v_seconds * request_rate);
     END IF;
     IF p_tokens_per_minute IS NOT NULL THEN
         reserve := least(bucket.tokens_per_call * 1.1, p_tokens_per_minute / 2);
         v_tokens := greatest(p_tokens_per_minute / 50, reserve);
-        token_rate := (0.98 * p_tokens_per_minute - v_tokens) / 60;
+        token_rate := (0.99 * p_tokens_per_minute - v_tokens) / 60;
         bucket.tokens := least(v_tokens, bucket.tokens + v_seconds * token_rate);
     END IF;
     UPDATE worker.buckets b
