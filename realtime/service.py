@@ -8,29 +8,23 @@ import signal
 import structlog
 
 from app.database import Database
+from app.phoenix.subscription import find_endpoint
 from app.settings import Settings
 from realtime.forwarder import Forwarder, Rhythm
 from realtime.hints import Feed, Hints
 from realtime.outlet import Outlet
-from realtime.phoenix.tokens import ServiceKey, Signed, Tokens
 from realtime.postgres_feed import PostgresFeed
 from realtime.supabase_feed import SupabaseFeed
 
 log = structlog.get_logger(__name__)
 
-#: Life of the tokens that we sign ourselves.
-TOKEN_LIFETIME_SECONDS = 3600.0
-
 
 def choose_feed(settings: Settings) -> Feed:
     """Realtime where a project and its key are configured and not ruled out, else the database."""
-    key = settings.supabase_service_role_key.get_secret_value()
-    is_configured = bool(settings.supabase_url and key)
-    if settings.realtime_source == "postgres" or not is_configured:
+    endpoint = find_endpoint(settings)
+    if endpoint is None:
         return PostgresFeed(settings.database_url.get_secret_value())
-    secret = settings.supabase_jwt_secret.get_secret_value()
-    tokens: Tokens = Signed(secret, TOKEN_LIFETIME_SECONDS) if secret else ServiceKey(key)
-    return SupabaseFeed(settings.supabase_url, key, tokens)
+    return SupabaseFeed(endpoint)
 
 
 async def serve(feed: Feed, outlet: Outlet, rhythm: Rhythm | None = None) -> None:

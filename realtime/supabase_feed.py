@@ -3,43 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from urllib.parse import urlencode, urlsplit
 from uuid import UUID
 
 import structlog
-from websockets.asyncio.client import connect
-from websockets.exceptions import WebSocketException
 
 from app.backoff import backoff_ms
+from app.phoenix.channel import Channel, Timing
+from app.phoenix.frames import Change
+from app.phoenix.subscription import BINDINGS, LOSSES, TOPIC, Endpoint
 from app.redaction import redact, remember_secret
 from realtime.hints import Hints
-from realtime.phoenix.channel import Channel, ChannelLostError, Timing
-from realtime.phoenix.frames import BadFrameError, Binding, Change
-from realtime.phoenix.tokens import Tokens
 
 log = structlog.get_logger(__name__)
-
-#: The platform doesn't publish its votes, but the tallies that each vote rewrites; and its battles, whose
-#: changes of status stand in a table that isn't published either.
-BINDINGS = (
-    Binding("*", "vote_aggregates", "battles"),
-    Binding("UPDATE", "battles", "battles"),
-)
-
-#: What ends a connection, and is answered by the next one.
-_LOSSES = (ChannelLostError, BadFrameError, WebSocketException, OSError, TimeoutError)
-
-#: Realtime's own limit on a frame is 5 MB.
-MAX_FRAME_BYTES = 8_000_000
 
 
 class SupabaseFeed:
     """Listens to a project's Realtime service for ever."""
 
-    def __init__(self, project_url: str, api_key: str, tokens: Tokens, timing: Timing | None = None) -> None:
-        remember_secret(api_key)
-        self._url = websocket_url(project_url, api_key)
-        self._tokens = tokens
+    def __init__(self, endpoint: Endpoint, timing: Timing | None = None) -> None:
+        remember_secret(endpoint.api_key)
+        self._endpoint = endpoint
         self._timing = timing or Timing()
         self._failures = 0
 
@@ -48,7 +31,7 @@ class SupabaseFeed:
         while True:
             try:
                 await self._listen_once(hints)
-            except* _LOSSES as losses:
+            except* LOSSES as losses:
                 reason = redact("; ".join(str(loss) or type(loss).__name__ for loss in losses.exceptions))
                 level = log.warning if self._failures == 0 else log.debug
                 level("lost Realtime", reason=reason)
@@ -64,18 +47,12 @@ class SupabaseFeed:
 
     async def _listen_once(self, hints: Hints) -> None:
         timing = self._timing
-        async with connect(
-            self._url,
-            open_timeout=timing.connect,
-            ping_interval=None,  # heartbeats ask for more: that the channel's server answers, not a proxy
-            close_timeout=1,
-            max_size=MAX_FRAME_BYTES,
-        ) as socket:
+        async with self._endpoint.connect(timing) as socket:
             channel = Channel(
                 socket,
-                "lf-worker",
+                TOPIC,
                 BINDINGS,
-                self._tokens,
+                self._endpoint.tokens,
                 timing,
                 on_change=lambda change: pass_on(change, hints),
                 on_subscribed=lambda: self._begin_to_hear(hints),
@@ -97,11 +74,3 @@ def pass_on(change: Change, hints: Hints) -> None:
         hints.votes(UUID(str(change.record["battle_id"])))
     except (KeyError, ValueError):
         hints.everything()
-
-
-def websocket_url(project_url: str, api_key: str) -> str:
-    """The address of a project's Realtime service; the key stands in it, since the gateway reads it there."""
-    parts = urlsplit(project_url.rstrip("/"))
-    scheme = {"https": "wss", "http": "ws"}.get(parts.scheme, parts.scheme)
-    query = urlencode({"apikey": api_key, "vsn": "1.0.0"})
-    return f"{scheme}://{parts.netloc}{parts.path}/realtime/v1/websocket?{query}"

@@ -18,6 +18,7 @@ from typing import Any, Self, cast
 
 from app.local.media_desk import MediaDesk
 from app.local.media_wire import read_body
+from app.local.provider_accounts import visit_account
 from app.local.provider_manners import LOOK_SECONDS, MannersHandler, has_hung_up
 from app.local.provider_scenarios import SCENARIOS, Response, respond, scenario_of
 from app.local.provider_tools import TOOLS
@@ -54,6 +55,8 @@ class ProviderServer:
         self.closing = threading.Event()
         self._gate = threading.Event()
         self._gate.set()
+        #: Keys that no provider accepts when somebody looks at an account.
+        self.refused_keys: set[str] = set()
         self._scripts: dict[str, list[str]] = {}
         self._lines: dict[str, list[str]] = {}
         self._changed = threading.Condition()
@@ -184,14 +187,14 @@ class _Handler(MannersHandler, BaseHTTPRequestHandler):
         return cast(_Server, self.server).owner.drip_seconds
 
     def do_GET(self) -> None:
-        """Answer a poll, or give out a file."""
-        if not self._visit_media_desk(b""):
+        """Answer a poll or a look at an account, or give out a file."""
+        if not self._visit_account() and not self._visit_media_desk(b""):
             self.send(Response(404, b"{}"))
 
     def do_POST(self) -> None:
         """Answer one call."""
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if self._visit_media_desk(body):
+        if self._visit_account() or self._visit_media_desk(body):
             return
         path = self.path.partition("?")[0]
         found = next(((wire, hit) for wire in (*WIRES, *TOOLS) if (hit := wire.path.fullmatch(path))), None)
@@ -206,6 +209,15 @@ class _Handler(MannersHandler, BaseHTTPRequestHandler):
             self.send(Response(404 if found is None else 400, json.dumps({"error": str(error)}).encode()))
             return
         self._answer(wire, question, content, scenario)
+
+    def _visit_account(self) -> bool:
+        """Whether the request only looked at an account, and has been answered then."""
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        refused = cast(_Server, self.server).owner.refused_keys
+        answer = visit_account(f"{self.command} {self.path}", key_of(headers), refused)
+        if answer is not None:
+            self.send(answer)
+        return answer is not None
 
     def _visit_media_desk(self, body: bytes) -> bool:
         """Whether the request was about media, and has been answered then."""

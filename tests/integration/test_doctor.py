@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta, tzinfo
 
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from typer.testing import CliRunner
 
 from app.broker import LeaseBroker
+from app.cli.doctor import connection as connection_checks
 from app.cli.doctor.command import examine
 from app.cli.doctor.finding import Finding, Level
 from app.cli.main import app
 from app.errors import DatabaseError
 from app.local.platform import enqueue_lens_run
 from app.migrations import migrate, restore_triggers
-from tests.doubles.deaf_proxy import deaf_proxy
+from tests.databases import PROFILES
+from tests.doubles.poolers import deaf_proxy, session_pooler
 from tests.integration.conftest import running_worker
 from tests.sql import call
 from tests.waiting import eventually
@@ -77,15 +80,138 @@ def test_a_lost_trigger_is_named_and_restored(statement: str, dsn: str, connecti
     assert call(connection, "SELECT count(*) FROM dramatiq.queue") == 1
 
 
-def test_a_missing_function_is_named(connection: Connection) -> None:
-    connection.cursor().execute("DROP FUNCTION public.fn_worker_upsert_heartbeat")
-    assert "fn_worker_upsert_heartbeat" in the_broken("functions").what
+@pytest.mark.parametrize(
+    ("statement", "what"),
+    [
+        ("DROP FUNCTION public.fn_worker_upsert_heartbeat", "fn_worker_upsert_heartbeat is missing"),
+        (
+            "ALTER FUNCTION public.fn_worker_decrypt_api_key(uuid) RENAME TO fn_gone",
+            "fn_worker_decrypt_api_key is missing",
+        ),
+        (
+            "REVOKE EXECUTE ON FUNCTION public.fn_worker_decrypt_api_key(uuid)"
+            " FROM PUBLIC, anon, authenticated, service_role, CURRENT_USER",
+            "fn_worker_decrypt_api_key may not be executed",
+        ),
+        (
+            "DROP FUNCTION public.fn_worker_upsert_heartbeat; CREATE FUNCTION"
+            " public.fn_worker_upsert_heartbeat(p_worker_id text) RETURNS void LANGUAGE sql AS ''",
+            "fn_worker_upsert_heartbeat has other arguments than the worker passes:"
+            " fn_worker_upsert_heartbeat(…, …, …)",
+        ),
+        (
+            "ALTER TABLE platform.api_worker_heartbeats DROP COLUMN metadata",
+            'public.fn_worker_upsert_heartbeat can\'t run: column "metadata" of relation'
+            ' "api_worker_heartbeats" does not exist',
+        ),
+    ],
+    ids=["dropped", "renamed", "revoked", "changed", "broken inside"],
+)
+@pytest.mark.parametrize("platform_profile", ["owner"])
+def test_a_function_that_can_not_be_called_is_named(
+    statement: str, what: str, connection: Connection
+) -> None:
+    connection.cursor().execute(statement)
+    assert the_broken("functions").what == what
+
+
+@pytest.mark.parametrize("platform_profile", PROFILES)
+def test_functions_are_tried_without_a_trace(connection: Connection) -> None:
+    run_id = enqueue_lens_run(connection, model="gpt-4o", inputs={"prompt": "hi"})
+    (finding,) = found("functions")
+    assert finding.level is Level.FINE
+    assert "tried" in finding.what
+    assert call(connection, "SELECT status FROM execution.runs WHERE id = %s", run_id) == "queued"
+
+
+def test_replaced_functions_are_listed_with_the_reason() -> None:
+    listed = {finding.what.partition(" ")[0]: finding.what for finding in found("shadows")}
+    assert "enum column" in listed["fn_worker_upsert_battle_submission"]
+    assert len(listed) >= 8
+
+
+@pytest.mark.parametrize("platform_profile", ["owner"])
+def test_a_revoked_right_to_a_table_is_named(connection: Connection) -> None:
+    assert [finding.level for finding in found("tables")] == [Level.FINE]
+    connection.cursor().execute("REVOKE INSERT, UPDATE ON lenses.workflow_node_results FROM CURRENT_USER")
+    broken = the_broken("tables")
+    assert broken.what == "no right to INSERT, UPDATE on lenses.workflow_node_results"
+    connection.cursor().execute(broken.mend)
+    assert [finding.level for finding in found("tables")] == [Level.FINE]
+
+
+def test_a_table_that_is_not_published_is_named(connection: Connection) -> None:
+    connection.cursor().execute("ALTER PUBLICATION supabase_realtime DROP TABLE battles.vote_aggregates")
+    broken = the_broken("publication")
+    assert "battles.vote_aggregates" in broken.what
+    connection.cursor().execute(broken.mend)
+    assert [finding.level for finding in found("publication")] == [Level.FINE]
 
 
 def test_a_pooler_in_transaction_mode_is_named(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with deaf_proxy(dsn) as deaf_dsn:
         monkeypatch.setenv("DATABASE_URL", deaf_dsn)
         assert "session mode" in the_broken("connection").mend
+
+
+def test_a_direct_connection_and_a_pooler_in_session_mode_are_told_apart(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [finding.what for finding in found("connection")] == ["direct"]
+    with session_pooler(dsn) as pooled_dsn:
+        monkeypatch.setenv("DATABASE_URL", pooled_dsn)
+        assert [finding.what for finding in found("connection")] == ["through a pooler in session mode"]
+
+
+def test_a_clock_that_is_off_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Late(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime.now(tz) - timedelta(seconds=90)
+
+    monkeypatch.setattr(connection_checks, "datetime", Late)
+    assert "90 s apart" in the_broken("clock").what
+
+
+def lease(session: Connection, worker_id: str, lease_until: str) -> None:
+    session.cursor().execute(
+        "INSERT INTO worker.processes (id, worker_id, threads, lease_until)"
+        f" VALUES (gen_random_uuid(), %s, 32, now() + interval '{lease_until}')",
+        (worker_id,),
+    )
+
+
+def test_a_worker_that_lost_its_lease_is_named(connection: Connection) -> None:
+    lease(connection, "render-1:1", "1 minute")
+    lease(connection, "render-2:1", "-42 seconds")
+    assert the_broken("workers").what == "render-2:1 lost its lease 42 s ago with 0 messages in hand"
+
+
+def test_an_old_heartbeat_of_a_living_worker_is_named(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEATURE_WORKER_HEALTH_MONITORING", "true")
+    lease(connection, "render-1:1", "1 minute")
+    assert "there is none" in the_broken("heartbeats").what
+    call(connection, "SELECT fn_worker_upsert_heartbeat('render-1:1', 'lf-worker', '{}')")
+    assert [finding.level for finding in found("heartbeats")] == [Level.FINE]
+    connection.cursor().execute(
+        "UPDATE platform.api_worker_heartbeats SET last_seen_at = now() - interval '1 minute' WHERE true"
+    )
+    assert the_broken("heartbeats").what == "of render-1:1: it is 60 s old"
+
+
+def test_more_processes_than_the_server_has_room_for_are_named(connection: Connection) -> None:
+    for number in range(40):
+        lease(connection, f"render-1:{number}", "1 minute")
+    assert "40 processes need up to 240 of" in the_broken("connections").what
+
+
+def test_a_scheduler_that_stopped_is_named(connection: Connection) -> None:
+    tick(connection)
+    assert [finding.level for finding in found("scheduler")] == [Level.FINE]
+    connection.cursor().execute("UPDATE worker.ticks SET begun_at = now() - interval '10 minutes' WHERE true")
+    assert the_broken("scheduler").what == "last tick 600 s ago"
 
 
 def test_a_role_that_is_not_the_owner_is_named(

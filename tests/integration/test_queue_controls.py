@@ -13,7 +13,7 @@ from app.boot import build_broker
 from app.broker import LeaseBroker
 from app.database import database
 from app.settings import settings
-from tests.doubles.deaf_proxy import deaf_proxy
+from tests.doubles.poolers import deaf_proxy
 from tests.integration.conftest import running_worker
 from tests.sql import call
 from tests.waiting import eventually

@@ -16,8 +16,9 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from app.broker import LeaseBroker
 from app.database import Database
 from app.local.votes import Ballot, cast
-from realtime.phoenix.channel import Timing
-from realtime.phoenix.tokens import ServiceKey, Signed
+from app.phoenix.channel import Timing
+from app.phoenix.subscription import Endpoint
+from app.phoenix.tokens import ServiceKey, Signed
 from realtime.supabase_feed import SupabaseFeed
 from tests.doubles.realtime_server import RealtimeServer
 from tests.integration.conftest import running_worker
@@ -63,7 +64,7 @@ def worker(broker: LeaseBroker, connection: Connection) -> Iterator[None]:
 
 
 def feed(server: RealtimeServer, timing: Timing = FAST) -> SupabaseFeed:
-    return SupabaseFeed(server.url, server.key, ServiceKey(server.key), timing)
+    return SupabaseFeed(Endpoint(server.url, server.key, ServiceKey(server.key)), timing)
 
 
 def go_deaf_for_a_while(server: RealtimeServer) -> None:
@@ -167,7 +168,7 @@ def test_a_token_is_renewed_before_it_expires(
     server: RealtimeServer, jobs_database: Database, connection: Connection
 ) -> None:
     tokens = Signed("a-secret-that-only-tests-know", lifetime_seconds=1.5)
-    renewing = SupabaseFeed(server.url, server.key, tokens, Timing(heartbeat=0.2))
+    renewing = SupabaseFeed(Endpoint(server.url, server.key, tokens), Timing(heartbeat=0.2))
     with serving(renewing, jobs_database):
         eventually(lambda: server.seen.renewals >= 4)
         assert server.seen.joins == 1
@@ -178,7 +179,7 @@ def test_a_wrong_key_is_tried_for_ever_and_never_logged(
     server: RealtimeServer, jobs_database: Database, battle: UUID, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wrong = "sb_secret_planted_0123456789"
-    with serving(SupabaseFeed(server.url, wrong, ServiceKey(wrong), FAST), jobs_database):
+    with serving(SupabaseFeed(Endpoint(server.url, wrong, ServiceKey(wrong)), FAST), jobs_database):
         time.sleep(0.3)
         server.key = wrong
         eventually(lambda: server.subscribed)

@@ -18,7 +18,7 @@ from app.settings import settings
 from realtime.postgres_feed import PostgresFeed
 from realtime.service import choose_feed
 from realtime.supabase_feed import SupabaseFeed
-from tests.doubles.deaf_proxy import deaf_proxy
+from tests.doubles.poolers import deaf_proxy
 from tests.integration.conftest import running_worker
 from tests.integration.realtime_process import serving
 from tests.integration.vote_rows import trigger_workflow, voting_battle

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from app.cli.doctor import connection, content, schema, votes, work
+from app.cli.doctor import accounts, connection, content, functions, realtime, schema, votes, work
 from app.cli.doctor.finding import Check, Finding, Level, Patient
 from app.cli.enqueue import find_dsn
 from app.database import connect
@@ -31,14 +31,21 @@ FIRST: tuple[Check, ...] = (
 )
 THEN: tuple[Check, ...] = (
     schema.check_triggers,
-    schema.check_functions,
+    schema.check_tables,
+    schema.check_publication,
+    functions.check_functions,
+    functions.check_shadows,
     connection.check_budget,
     work.check_workers,
+    work.check_heartbeats,
     work.check_scheduler,
     work.check_queues,
     work.check_dead_letters,
     work.check_shared_table,
+    realtime.check_realtime,
     content.check_keys,
+    accounts.check_accounts,
+    content.check_telemetry,
     content.check_templates,
     votes.check_addresses,
     votes.check_holds,
@@ -49,9 +56,12 @@ _MARKS = {Level.FINE: "[green]✓[/]", Level.WARNING: "[yellow]![/]", Level.BROK
 
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    online: Annotated[
+        bool, typer.Option("--online", help="Ask each provider whether it accepts the platform's key.")
+    ] = False,
 ) -> None:
     """Look at everything the worker depends on; exit code 0 fine, 1 warnings, 2 broken."""
-    findings = list(examine())
+    findings = list(examine(online=online))
     worst = max((finding.level for finding in findings), default=Level.FINE)
     if as_json:
         print(json.dumps({"level": worst.name.lower(), "findings": [f.as_json() for f in findings]}))
@@ -61,7 +71,7 @@ def doctor(
     sys.exit(int(worst))
 
 
-def examine() -> Iterator[Finding]:
+def examine(*, online: bool = False) -> Iterator[Finding]:
     """Every finding; those of a database that lacks our schema end early."""
     dsn = find_dsn()
     settings = load_settings(DATABASE_URL=dsn)
@@ -70,7 +80,7 @@ def examine() -> Iterator[Finding]:
     except psycopg2.OperationalError as error:
         raise DatabaseError(f"can't connect to the database: {str(error).splitlines()[0]}") from None
     with closing(session):
-        patient = Patient(session, settings)
+        patient = Patient(session, settings, online)
         first = [finding for check in FIRST for finding in _look(check, patient)]
         yield from first
         if any(finding.level is Level.BROKEN for finding in first):

@@ -17,6 +17,8 @@ MAX_SKEW_SECONDS = 5.0
 CONNECTIONS_PER_PROCESS = 6
 #: Share of max_connections that the worker should leave to everybody else.
 FAIR_SHARE = 0.5
+#: Share of max_connections from which on the next deploy may find none.
+FULL_SHARE = 0.9
 
 _LOCAL = {"localhost", "127.0.0.1", "::1", None}
 
@@ -41,7 +43,9 @@ def check_pooler(patient: Patient) -> Iterator[Finding]:
     backends = {patient.value("SELECT pg_backend_pid()") for _ in range(5)}
     hears = Notifications(patient.session, WakeUp()).arrive()
     if hears and len(backends) == 1:
-        yield Finding("connection", Level.FINE, "direct, or through a pooler in session mode")
+        # A pooler gives its clients numbers of its own; only the server's is that of the process.
+        is_direct = backends == {patient.session.get_backend_pid()}
+        yield Finding("connection", Level.FINE, "direct" if is_direct else "through a pooler in session mode")
         return
     port = urlsplit(patient.settings.database_url.get_secret_value()).port
     yield Finding(
@@ -125,8 +129,9 @@ def check_budget(patient: Patient) -> Iterator[Finding]:
     limit = int(patient.value("SELECT current_setting('max_connections')"))
     processes = patient.value("SELECT count(*) FROM worker.processes WHERE lease_until > now()")
     needed = max(processes, 1) * CONNECTIONS_PER_PROCESS
-    what = f"{processes} processes need up to {needed} of {limit} connections"
-    if needed > limit * FAIR_SHARE:
+    used = patient.value("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'")
+    what = f"{processes} processes need up to {needed} of {limit} connections; {used} are in use"
+    if needed > limit * FAIR_SHARE or used > limit * FULL_SHARE:
         yield Finding(
             "connections",
             Level.WARNING,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from app import telemetry
 from app.cli.doctor.finding import Finding, Level, Patient
 from app.errors import GiveUp
 from app.providers import needs_key, platform_key
@@ -40,6 +41,21 @@ def check_keys(patient: Patient) -> Iterator[Finding]:
         )
     else:
         yield Finding("keys", Level.FINE, f"present for {len(active)} active providers")
+
+
+def check_telemetry(patient: Patient) -> Iterator[Finding]:
+    """Where spans and metrics are wanted, they can be made."""
+    endpoint = patient.settings.otel_endpoint
+    if endpoint and not telemetry.is_installed():
+        yield Finding(
+            "telemetry",
+            Level.WARNING,
+            "OTEL_EXPORTER_OTLP_ENDPOINT is set, but OpenTelemetry is not installed",
+            "no spans and no metrics are sent",
+            "pip install 'lf-worker[otel]'",
+        )
+    else:
+        yield Finding("telemetry", Level.FINE, f"goes to {endpoint}" if endpoint else "off")
 
 
 def check_templates(patient: Patient) -> Iterator[Finding]:

@@ -40,7 +40,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Patient:
-    """What the checks look at: a session like a worker's, and the settings."""
+    """What the checks look at: a session like a worker's, and the settings.
+
+    `online`: whether hosts besides the database and Realtime may be asked.
+    """
 
     session: connection
     settings: Settings

@@ -1,15 +1,19 @@
-"""Checks of what the worker finds in the database: its own schema, its triggers, the platform's functions."""
+"""Checks of what the worker finds in the database: its own schema, its triggers, its rights."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from app.cli.doctor.calls import called_functions
 from app.cli.doctor.finding import Finding, Level, Patient
+from app.cli.doctor.statements import touched_tables
 from app.errors import DatabaseError
 from app.migrations import WORKER, pending_steps, read_steps
+from app.phoenix.subscription import BINDINGS
 
 _MIGRATE = "lf-worker migrate"
+
+#: Tables whose changes the platform's own pages follow while the worker writes to them.
+PUBLISHED = ("lenses.workflow_runs", "lenses.workflow_node_results")
 
 
 def check_migrations(patient: Patient) -> Iterator[Finding]:
@@ -52,33 +56,50 @@ def check_triggers(patient: Patient) -> Iterator[Finding]:
         yield Finding("triggers", Level.FINE, "all installed")
 
 
-def check_functions(patient: Patient) -> Iterator[Finding]:
-    """The platform's functions that the worker calls exist with the arguments it passes."""
-    missing = patient.rows(
+def check_tables(patient: Patient) -> Iterator[Finding]:
+    """The role may read and write what the worker's statements do."""
+    needed = touched_tables()
+    refused = patient.rows(
+        """
+        SELECT need.name, string_agg(need.privilege, ', ' ORDER BY need.privilege) AS privileges
+        FROM unnest(%s::text[], %s::text[]) AS need (name, privilege)
+        WHERE to_regclass(need.name) IS NOT NULL
+          AND NOT has_table_privilege(to_regclass(need.name), need.privilege)
+        GROUP BY need.name ORDER BY need.name
+        """,
+        ([table for table, _ in needed], [privilege for _, privilege in needed]),
+    )
+    role = patient.value("SELECT quote_ident(current_user)")
+    for row in refused:
+        yield Finding(
+            "tables",
+            Level.BROKEN,
+            f"no right to {row['privileges']} on {row['name']}",
+            "statements that need it fail, and with them their jobs",
+            f"GRANT {row['privileges']} ON {row['name']} TO {role}",
+        )
+    if not refused:
+        yield Finding("tables", Level.FINE, f"{len({table for table, _ in needed})} may be used as needed")
+
+
+def check_publication(patient: Patient) -> Iterator[Finding]:
+    """Supabase Realtime is told of the tables that the realtime process, and people, listen to."""
+    unpublished = patient.rows(
         """
         SELECT name FROM unnest(%s::text[]) AS name
-        WHERE NOT EXISTS (
-            SELECT FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-            WHERE n.nspname || '.' || p.proname = name
-               OR (p.proname = name AND n.nspname IN ('worker', 'public')))
+        WHERE to_regclass(name) IS NOT NULL AND NOT EXISTS (
+            SELECT FROM pg_publication_tables t
+            WHERE t.pubname = 'supabase_realtime' AND t.schemaname || '.' || t.tablename = name)
         """,
-        (sorted(called_functions()),),
+        ([*PUBLISHED, *(f"{binding.schema}.{binding.table}" for binding in BINDINGS)],),
     )
-    for row in missing:
+    for row in unpublished:
         yield Finding(
-            "functions",
-            Level.BROKEN,
-            f"{row['name']} is missing",
-            "the worker calls it; jobs that need it fail",
-            "bring the platform's migrations up to date",
+            "publication",
+            Level.WARNING,
+            f"{row['name']} is not in the publication supabase_realtime",
+            "nobody who listens through Supabase Realtime hears of its changes",
+            f"ALTER PUBLICATION supabase_realtime ADD TABLE {row['name']}",
         )
-    shadows = patient.rows(
-        """
-        SELECT DISTINCT p.proname FROM pg_proc p
-        JOIN pg_proc o ON o.proname = p.proname AND o.proargtypes = p.proargtypes
-        WHERE p.pronamespace = 'worker'::regnamespace AND o.pronamespace = 'public'::regnamespace
-        """
-    )
-    names = ", ".join(sorted(row["proname"] for row in shadows)) or "none"
-    if not missing:
-        yield Finding("functions", Level.FINE, f"all there; replaced by the worker's own: {names}")
+    if not unpublished:
+        yield Finding("publication", Level.FINE, "supabase_realtime has the tables that are listened to")

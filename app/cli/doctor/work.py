@@ -8,6 +8,8 @@ from app.cli.doctor.finding import Finding, Level, Patient
 
 #: Work that waits for longer than this is stuck, if workers are there.
 STUCK_SECONDS = 60
+#: The platform's health panel calls a worker dead from this age of its heartbeat on.
+HEARTBEAT_SECONDS = 30
 #: A tick of the minute sweep older than this means that no scheduler runs.
 SCHEDULER_SECONDS = 180
 
@@ -15,9 +17,24 @@ SCHEDULER_SECONDS = 180
 def check_workers(patient: Patient) -> Iterator[Finding]:
     """Processes hold a lease."""
     rows = patient.rows(
-        "SELECT worker_id, threads, lease_until > now() AS alive FROM worker.processes ORDER BY worker_id"
+        """
+        SELECT p.worker_id, p.threads, p.lease_until > now() AS alive,
+               extract(epoch FROM now() - p.lease_until) AS lost_seconds,
+               (SELECT count(*) FROM dramatiq.queue q WHERE q.owner = p.id AND q.state = 'consumed') AS held
+        FROM worker.processes p ORDER BY p.worker_id
+        """
     )
     alive = [row for row in rows if row["alive"]]
+    for row in rows:
+        if not row["alive"]:
+            yield Finding(
+                "workers",
+                Level.WARNING,
+                f"{row['worker_id']} lost its lease {row['lost_seconds']:.0f} s ago"
+                f" with {row['held']} messages in hand",
+                "it died, hangs, or can't reach the database; another process takes its messages over",
+                "look at its log; restart it if it is still there",
+            )
     if alive:
         threads = sum(row["threads"] for row in alive)
         yield Finding("workers", Level.FINE, f"{len(alive)} processes with {threads} threads")
@@ -29,6 +46,36 @@ def check_workers(patient: Patient) -> Iterator[Finding]:
         "nothing takes work",
         "start the `worker` process: dramatiq app.actors --processes 2 --threads 32",
     )
+
+
+def check_heartbeats(patient: Patient) -> Iterator[Finding]:
+    """Processes that hold a lease are alive to the platform's health panel too."""
+    if not patient.settings.health_monitoring:
+        yield Finding("heartbeats", Level.FINE, "off")
+        return
+    silent = patient.rows(
+        """
+        SELECT p.worker_id, extract(epoch FROM now() - h.last_seen_at) AS age
+        FROM worker.processes p
+        LEFT JOIN platform.api_worker_heartbeats h ON h.worker_id = p.worker_id
+        WHERE p.lease_until > now()
+          AND coalesce(h.last_seen_at < now() - %s * interval '1 second', true)
+        ORDER BY p.worker_id
+        """,
+        (HEARTBEAT_SECONDS,),
+    )
+    for row in silent:
+        since = "there is none" if row["age"] is None else f"it is {row['age']:.0f} s old"
+        yield Finding(
+            "heartbeats",
+            Level.WARNING,
+            f"of {row['worker_id']}: {since}",
+            "the platform's health panel calls it dead, though it works",
+            "set FEATURE_WORKER_HEALTH_MONITORING=true for the worker processes too, and look for"
+            " `heartbeat failed` in their logs",
+        )
+    if not silent:
+        yield Finding("heartbeats", Level.FINE, "fresh")
 
 
 def check_scheduler(patient: Patient) -> Iterator[Finding]:

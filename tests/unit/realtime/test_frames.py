@@ -16,10 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.phoenix import frames
+from app.phoenix.subscription import BINDINGS, websocket_url
+from app.phoenix.tokens import ServiceKey, Signed
 from realtime.hints import Hints
-from realtime.phoenix import frames
-from realtime.phoenix.tokens import ServiceKey, Signed
-from realtime.supabase_feed import BINDINGS, pass_on, websocket_url
+from realtime.supabase_feed import pass_on
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import structlog
 from websockets.asyncio.client import ClientConnection
 
-from realtime.phoenix import frames
-from realtime.phoenix.frames import Binding, Change, Frame
-from realtime.phoenix.tokens import Token, Tokens
+from app.phoenix import frames
+from app.phoenix.frames import Binding, Change, Frame
+from app.phoenix.tokens import Token, Tokens
 
 log = structlog.get_logger(__name__)
 

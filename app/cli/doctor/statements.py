@@ -1,0 +1,105 @@
+"""What the worker wants of the platform, read off its own statements: functions to call, tables to touch."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+from app.migrations import WORKER, read_steps
+
+#: Packages whose statements run in production.
+_ROOMS = ("app", "actors", "schedules", "realtime")
+#: Those of them that only run on a developer's machine or by hand.
+_ASIDE = {"local", "cli"}
+
+_CALL = re.compile(r"((?:\b[a-z]+\.)?\bfn_[a-z_]+)\(")
+#: Statements that name functions without calling them.
+_NO_CALL = re.compile(r"(?is)\b(?:GRANT|REVOKE|COMMENT ON)\b[^;]*;|\bFUNCTION\s+[\w.]+\(")
+_NAMED = re.compile(r"\s*(\w+)\s*(?:=>|:=)")
+_TABLE = r"([a-z]+\.[a-z_]+)\b(?!\()"
+_TOUCHES = {
+    "SELECT": re.compile(rf"\b(?:FROM|JOIN)\s+{_TABLE}"),
+    "INSERT": re.compile(rf"\bINSERT INTO\s+{_TABLE}"),
+    "UPDATE": re.compile(rf"\bUPDATE\s+{_TABLE}"),
+    "DELETE": re.compile(rf"\bDELETE FROM\s+{_TABLE}"),
+}
+_OURS = ("worker.", "dramatiq.")
+
+
+@dataclass(frozen=True, order=True)
+class FunctionCall:
+    """How a function is called: its name, with the schema if the statement gives one, and its arguments."""
+
+    name: str
+    positional: int
+    named: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name}({', '.join(['…'] * self.positional + list(self.named))})"
+
+
+@lru_cache(maxsize=1)
+def function_calls() -> tuple[FunctionCall, ...]:
+    """Every way in which a function is called."""
+    calls = {call for text in _statements() for call in _calls_in(text)}
+    return tuple(sorted(calls))
+
+
+@lru_cache(maxsize=1)
+def touched_tables() -> tuple[tuple[str, str], ...]:
+    """Tables outside our schemas with a privilege that is needed on each; not all of them need exist."""
+    found = {
+        (table, privilege)
+        for text in _statements()
+        for privilege, pattern in _TOUCHES.items()
+        for table in pattern.findall(text)
+        if not table.startswith(_OURS)
+    }
+    return tuple(sorted(found))
+
+
+@lru_cache(maxsize=1)
+def _statements() -> tuple[str, ...]:
+    ours = [re.sub(r"--[^\n]*", "", step.sql) for step in read_steps(WORKER.folder)]
+    texts = [text for room in _ROOMS for text in _texts_below(files(room))]
+    return (*ours, *texts)
+
+
+def _texts_below(folder: Traversable) -> Iterator[str]:
+    for item in folder.iterdir():
+        if item.is_dir() and item.name not in _ASIDE:
+            yield from _texts_below(item)
+        elif item.name.endswith(".py"):
+            for node in ast.walk(ast.parse(item.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    yield node.value
+
+
+def _calls_in(text: str) -> Iterator[FunctionCall]:
+    plain = _NO_CALL.sub(" ", text)
+    for found in _CALL.finditer(plain):
+        arguments = list(_arguments(plain[found.end() :]))
+        named = tuple(sorted(match[1] for argument in arguments if (match := _NAMED.match(argument))))
+        yield FunctionCall(found[1], len(arguments) - len(named), named)
+
+
+def _arguments(rest: str) -> Iterator[str]:
+    """What stands between the commas up to the parenthesis that closes the call."""
+    depth, begin = 0, 0
+    for place, char in enumerate(rest):
+        if char in "([":
+            depth += 1
+        elif char == "," and depth == 0:
+            yield rest[begin:place]
+            begin = place + 1
+        elif char in ")]":
+            depth -= 1
+            if depth < 0:
+                if rest[begin:place].strip():
+                    yield rest[begin:place]
+                return
