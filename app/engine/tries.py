@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import structlog
 
 from app import alerts
 from app.calls import Call, collect_calls
 from app.database import CONNECTION_ERRORS, Database
-from app.errors import DatabaseError, GiveUp, RetryLater
+from app.errors import DatabaseError, GiveUp, PutBack, RetryLater
 from app.nodes import Models, run_node
 from app.platform.workflows import WorkflowRun
 from app.workflow import (
@@ -23,6 +24,7 @@ from app.workflow import (
     Park,
     Start,
     Usage,
+    WaitingReason,
     Work,
     prepare,
     stored_output,
@@ -30,6 +32,9 @@ from app.workflow import (
 from app.workflow.values import JsonObject, json_length
 
 log = structlog.get_logger(__name__)
+
+#: Marks the memo of a node that waits until its provider takes its call.
+_TURN = "__provider_turn"
 
 #: Most UTF-16 units the JSON of a memo may have.
 LONGEST_MEMO = 65_536
@@ -93,6 +98,8 @@ class Trier:
             if json_length(park.memo) <= LONGEST_MEMO:
                 return Parked(start.node.id, number, park, labels, calls)
             failure = NodeFailure("memo_too_large")
+        except PutBack as wait:
+            return Parked(start.node.id, number, _wait_for_turn(wait, resumed), labels, calls)
         except NodeFailure as error:
             failure = error
         except (GiveUp, RetryLater) as error:
@@ -127,6 +134,19 @@ class Trier:
             self._run,
             self._database,
             self._models,
-            memo=resumed.memo if resumed else None,
+            memo=_own_memo(resumed),
             answer=resumed.answer if resumed else None,
         )
+
+
+def _wait_for_turn(wait: PutBack, resumed: Resumed | None) -> Park:
+    """Put a node down whose provider takes no call yet; what it remembers is kept for it."""
+    until = timedelta(seconds=wait.after_seconds)
+    return Park(WaitingReason.TIMER, until, memo={_TURN: {"memo": _own_memo(resumed)}})
+
+
+def _own_memo(resumed: Resumed | None) -> JsonObject | None:
+    """What the node itself left behind; nothing if it was put down for its provider's sake only."""
+    turn = resumed.memo.get(_TURN) if resumed else None
+    memo = turn.get("memo") if isinstance(turn, dict) else resumed.memo if resumed else None
+    return memo if isinstance(memo, dict) else None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -18,6 +19,16 @@ from app.database import Database
 from app.errors import DatabaseError, PutBack
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Quota:
+    """Whose limits a call is under: those of a key for a model, shared with others by its owner."""
+
+    provider: str
+    model: str
+    key: str
+    owner: str
 
 
 @dataclass
@@ -59,29 +70,31 @@ def passage_of(claim: Claim[Any]) -> Iterator[None]:
 def passage(
     database: Database,
     ticket: UUID,
+    quota: Quota,
     *,
-    provider: str,
-    model: str,
-    key: str,
-    owner: str,
     hold_seconds: float,
+    patience_seconds: float = 0.0,
 ) -> Iterator[None]:
     """Take a passage for what calls without a claim of its own, such as a workflow's node.
 
-    `ticket` stands for the one who calls and is the same when it comes again. Raises `PutBack` with the time
-    after which to come back.
+    `ticket` stands for the one who calls and is the same when it comes again. Waits here for at most
+    `patience_seconds`; raises `PutBack` with the time after which to come back where that is too short.
     """
-    pass_ = database.call(
-        "SELECT wait_ms, bound FROM worker.ask_passage(%s, %s, %s, %s, %s, %s)",
-        (ticket, provider, model, key, owner, hold_seconds),
-    )[0]
-    if pass_["wait_ms"]:
-        after_seconds = pass_["wait_ms"] / 1000
-        raise PutBack("provider.waiting", "the provider takes no more calls yet", after_seconds=after_seconds)
-    if not pass_["bound"]:
-        yield
-        return
-    with _settling(database, ticket):
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        pass_ = database.call(
+            "SELECT wait_ms, bound FROM worker.ask_passage(%s, %s, %s, %s, %s, %s)",
+            (ticket, quota.provider, quota.model, quota.key, quota.owner, hold_seconds),
+        )[0]
+        wait_seconds = pass_["wait_ms"] / 1000
+        if not wait_seconds:
+            break
+        if time.monotonic() + wait_seconds > deadline:
+            raise PutBack(
+                "provider.waiting", "the provider takes no more calls yet", after_seconds=wait_seconds
+            )
+        time.sleep(wait_seconds)
+    with _settling(database, ticket) if pass_["bound"] else nullcontext():
         yield
 
 

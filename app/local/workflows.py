@@ -219,6 +219,8 @@ def enqueue_workflow_run(
             """
             INSERT INTO lenses.workflow_node_results (run_id, node_id)
             SELECT %s, id FROM lenses.workflow_nodes WHERE workflow_id = %s
+            -- A worker may have begun the run by now.
+            ON CONFLICT DO NOTHING
             """,
             (run, workflow_id),
         )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from contextlib import AbstractContextManager
+from uuid import uuid5
 
 from pydantic import SecretStr
 
-from app import providers
+from app import limits, providers
 from app.database import Database
 from app.memo import Memo
 from app.nodes.lenses import Lenses
@@ -37,14 +39,16 @@ class Models:
         """The answer of the model that the node names, its run, or the platform, within the node's time.
 
         `named` is the model that the settings of the node's type name. Raises `NodeFailure` where moderation
-        says so, `GiveUp` or `RetryLater`.
+        says so, `GiveUp`, `RetryLater`, or `PutBack` where a limit or a breaker forbids the call yet.
         """
         chosen = node.config.model_id or named or self._run.global_model_id or DEFAULT_MODEL
         model = self._found(chosen)
         seconds = node.config.timeout_ms / 1000
         if node.config.moderation in ("input", "both"):
             self._moderate("input", _shown(prompt), seconds)
-        answer = providers.ask(model, prompt, key=self.key_for(model.provider), deadline_seconds=seconds)
+        key = self.key_for(model.provider)
+        with self._passage(node, model, key):
+            answer = providers.ask(model, prompt, key=key, deadline_seconds=seconds)
         self.count(
             node,
             Usage(answer.provider, answer.model, answer.tokens_in, answer.tokens_out, answer.latency_ms),
@@ -57,6 +61,22 @@ class Models:
         """The key that pays for the run's calls to a provider; raises `GiveUp` where there is none."""
         payer = Payer("platform_credit", None, self._run.owner_lenser_id)
         return for_payer(self._database, settings(), payer, provider)
+
+    def _passage(self, node: Node, model: providers.Model, key: SecretStr) -> AbstractContextManager[None]:
+        """A place under the limits of the model's provider while it is asked.
+
+        A node that has asked before waits for it, since it would have to buy again what it has by now; any
+        other raises `PutBack` and holds no thread.
+        """
+        before = self.usage_of(node)
+        timeout_seconds = node.config.timeout_ms / 1000
+        return limits.passage(
+            self._database,
+            uuid5(self._run.run_id, f"{node.id}, call {before.calls if before else 0}"),
+            limits.Quota(model.provider, model.key, providers.key_ref(key), str(self._run.owner_lenser_id)),
+            hold_seconds=timeout_seconds,
+            patience_seconds=timeout_seconds if before else 0.0,
+        )
 
     def _moderate(self, policy: str, text: str, deadline_seconds: float) -> None:
         """Raise `NodeFailure` `moderation_blocked` for what nobody should be shown.

@@ -7,7 +7,7 @@ Each provider is one module; its SDK is imported when the first job needs it.
 from app.providers.asking import ask
 from app.providers.base import Answer, File, Model, Prompt, Turn
 from app.providers.catalog import find_model, resolve_model
-from app.providers.keys import ApiKey, check_key, needs_key, platform_key
+from app.providers.keys import ApiKey, check_key, key_ref, needs_key, platform_key
 
 __all__ = [
     "Answer",
@@ -19,6 +19,7 @@ __all__ = [
     "ask",
     "check_key",
     "find_model",
+    "key_ref",
     "needs_key",
     "platform_key",
     "resolve_model",

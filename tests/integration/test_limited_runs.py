@@ -17,6 +17,7 @@ from app.broker import LeaseBroker
 from app.local.platform import Seeded, enqueue_lens_run, enqueue_lens_runs, ensure_model
 from app.local.provider_scenarios import RETRY_AFTER_SECONDS
 from app.local.provider_server import ProviderServer
+from app.local.workflows import NodeSeed, enqueue_workflow_run, make_workflow
 from app.settings import settings
 from tests.integration.conftest import running_worker
 from tests.sql import call
@@ -155,3 +156,38 @@ def test_one_owners_thousand_runs_do_not_keep_another_owner_waiting(
     before = [done.prompt for done in provider.calls]
     assert before.index("few") < 50
     assert [place for place, prompt in enumerate(before) if prompt == "few"][-1] < 100
+
+
+def test_nodes_that_wait_for_a_limit_are_put_down_and_end_all_the_same(
+    provider: ProviderServer,
+    connection: Connection,
+    seeded: Seeded,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    monkeypatch.setenv("WORKER_PROVIDER_LIMITS", json.dumps({"openai": {"concurrency": 1}}))
+    settings.cache_clear()
+    nodes = {name: NodeSeed({"modelId": "gpt-4o"}, lens="greeting") for name in ("a", "b", "c")}
+    workflow = make_workflow(connection, nodes, [])
+    provider.hold()
+    run = enqueue_workflow_run(
+        connection, workflow.workflow_id, inputs={"name": "Ada", "language": "English"}
+    )
+    broker = request.getfixturevalue("broker")
+    sys.modules.pop("actors.workflow_runs", None)
+    importlib.import_module("actors.workflow_runs")
+    with running_worker(broker, threads=4):
+        provider.wait_for_calls(1)
+        eventually(
+            lambda: call(connection, "SELECT count(*) = 2 FROM worker.parked_nodes"), what="two to wait"
+        )
+        assert len(provider.calls) == 1
+        provider.release()
+        eventually(
+            lambda: call(
+                connection, "SELECT status = 'completed' FROM lenses.workflow_runs WHERE id = %s", run
+            ),
+            what="the run's end",
+        )
+    assert len(provider.calls) == 3
+    assert call(connection, "SELECT count(*) FROM worker.passages") == 0
