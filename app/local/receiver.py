@@ -197,6 +197,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer a request with one."""
         self._answer(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
 
+    do_PUT = do_PATCH = do_DELETE = do_POST  # noqa: N815 - the base class's names
+
     def _answer(self, body: bytes) -> None:
         owner = cast(_Server, self.server).owner
         headers = {name.lower(): value for name, value in self.headers.items()}

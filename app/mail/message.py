@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.policy import SMTP
-from email.utils import formatdate, getaddresses, parseaddr
+from email.utils import formatdate, parseaddr
 
 from app.errors import WorkerError
 
@@ -18,6 +18,7 @@ MOST_RECIPIENTS = 50
 LONGEST_SUBJECT = 900
 
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?=.{1,253}\Z)[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
+_ENTRY = re.compile(r"[^<>:;@\x00-\x1f]*<(?P<named>[^<>\s]+)>|(?P<bare>[^<>\s]+)")
 _BREAKS = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029]")
 
 
@@ -67,16 +68,17 @@ class Mail:
         return message
 
 
-def read_addresses(field: str, value: str | Sequence[str]) -> list[str]:
-    """The addresses in a field, each once, names left out; raises `MailRefusedError`."""
-    texts = [value] if isinstance(value, str) else list(value)
-    if any(_BREAKS.search(text.strip()) for text in texts):
-        raise MailRefusedError(f"{field}: it has a line break or a control character")
-    found = [address for _, address in getaddresses([text for text in texts if text.strip()])]
-    if not all(_ADDRESS.fullmatch(address) for address in found):
-        raise MailRefusedError(f"{field}: it holds something that is not a mail address")
+def read_addresses(entries: Sequence[str]) -> list[str]:
+    """The addresses of entries like `a@b.example` or `Name <a@b.example>`, each once, names left out.
+
+    Raises `MailRefusedError`, also for the groups of RFC 5322, which would hide further recipients.
+    """
+    matches = [_ENTRY.fullmatch(entry.strip()) for entry in entries if entry.strip()]
+    found = [match["named"] or match["bare"] for match in matches if match]
+    if len(found) < len(matches) or not all(_ADDRESS.fullmatch(address) for address in found):
+        raise MailRefusedError("something in it is not a mail address")
     if len(found) > MOST_RECIPIENTS:
-        raise MailRefusedError(f"{field}: it holds more than {MOST_RECIPIENTS} addresses")
+        raise MailRefusedError(f"it holds more than {MOST_RECIPIENTS} addresses")
     return list(dict.fromkeys(found))
 
 
@@ -84,7 +86,7 @@ def checked_subject(text: str) -> str:
     """A subject without blanks around it; raises `MailRefusedError` for one that breaks out of its line."""
     subject = text.strip()
     if _BREAKS.search(subject):
-        raise MailRefusedError("subject: it has a line break or a control character")
+        raise MailRefusedError("the subject has a line break or a control character")
     if len(subject) > LONGEST_SUBJECT:
-        raise MailRefusedError(f"subject: it is longer than {LONGEST_SUBJECT} characters")
+        raise MailRefusedError(f"the subject is longer than {LONGEST_SUBJECT} characters")
     return subject

@@ -36,7 +36,7 @@ LONGEST_BODY = 100_000
 
 def _are_addresses(value: list[str]) -> list[str]:
     try:
-        return read_addresses("it", value)
+        return read_addresses(value)
     except MailRefusedError as error:
         raise ValueError(str(error)) from None
 
