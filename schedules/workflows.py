@@ -58,8 +58,9 @@ def recover_runs() -> None:
 
 @sweep("* * * * *", missed=Missed.CATCH_UP_ONCE)
 def tend_waiting_runs() -> None:
-    """Keep runs that wait from looking dead, and end those whose owner never answered."""
+    """Keep runs that wait from looking dead, and from waiting in vain for other runs or for their owner."""
     database().call("SELECT worker.touch_waiting_workflow_runs()")
+    database().call("SELECT worker.tend_child_runs()")
     expired = database().call("SELECT worker.expire_pending_approvals() AS runs")[0]["runs"]
     if expired:
         log.info("runs waited too long for approval", runs=expired)
@@ -70,7 +71,11 @@ def prune_workflow_runs() -> None:
     """Delete what is kept of runs beside the platform's own rows, long after they ended."""
     for _ in range(MAX_BATCHES):
         deleted = database().call(
-            "SELECT worker.prune_workflow_runs(%s * interval '1 day') AS rows", (settings().retention_days,)
+            """
+            SELECT worker.prune_workflow_runs(%(days)s * interval '1 day')
+                 + worker.prune_child_runs(%(days)s * interval '1 day') AS rows
+            """,
+            {"days": settings().retention_days},
         )[0]["rows"]
         if not deleted:
             break

@@ -16,7 +16,7 @@ from app.engine.summary import Ending
 from app.engine.tries import Trier
 from app.engine.writing import RunLost
 from app.errors import StaleClaim
-from app.nodes import field_kinds, node_types, problems_of, refusals
+from app.nodes import catching_types, field_kinds, node_types, problems_of, refusals
 from app.platform.parked_nodes import fetch_parked
 from app.platform.workflows import RunHold, Verdict, WorkflowRun, fetch_graph, fetch_nodes
 from app.settings import settings
@@ -73,6 +73,7 @@ def _load(database: Database, hold: RunHold) -> tuple[Graph, int]:
         rows.edges,
         known_types=node_types().keys() | refusals().keys(),
         kinds=field_kinds(),
+        catching_types=catching_types(),
         check=problems_of,
     )
     return graph, rows.worked_ms

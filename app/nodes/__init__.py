@@ -19,7 +19,7 @@ from app.nodes import (
 )
 from app.nodes.checking import problems_of
 from app.nodes.models import Models
-from app.nodes.registry import Effect, NodeType, field_kinds, node_type, node_types, refusals
+from app.nodes.registry import Effect, NodeType, catching_types, field_kinds, node_type, node_types, refusals
 from app.nodes.running import run_node
 from app.nodes.settings import NodeSettings, spelled
 from app.nodes.task import Task
@@ -45,6 +45,7 @@ __all__ = [
     "NodeSettings",
     "NodeType",
     "Task",
+    "catching_types",
     "field_kinds",
     "node_type",
     "node_types",

@@ -38,7 +38,8 @@ class NodeType:
     """A type of node; `gives` are the keys of its output's data, `check` finds what a model can't say.
 
     `check` sees the settings before the run starts and returns what is wrong, in words for the author;
-    `needs` tells what the deployment lacks for any node of the type.
+    `needs` tells what the deployment lacks for any node of the type. A type that catches runs after parents
+    that failed too, unless its own settings say that it fails with them.
     """
 
     name: str
@@ -49,6 +50,7 @@ class NodeType:
     effect: Effect
     check: Callable[[Any], str | None] | None
     needs: Callable[[], str | None] | None
+    catches: bool
     run: Callable[[Task[Any]], Output]
 
 
@@ -63,6 +65,7 @@ def node_type(
     effect: Effect = Effect.NONE,
     check: Callable[[Config], str | None] | None = None,
     needs: Callable[[], str | None] | None = None,
+    catches: bool = False,
 ) -> Callable[[Callable[[Task[Config]], Output]], Callable[[Task[Config]], Output]]:
     """Make a function a type of node, under one name or several; its docstring's first line describes it."""
 
@@ -72,7 +75,8 @@ def node_type(
         for name in names:
             if name in _types or name in _refusals:
                 raise ValueError(f"the node type {name} exists already")
-            _types[name] = NodeType(name, family, summary, config, gives, effect, check, needs, run)
+            kind = NodeType(name, family, summary, config, gives, effect, check, needs, catches, run)
+            _types[name] = kind
         return run
 
     return register
@@ -94,6 +98,11 @@ def node_types() -> Mapping[str, NodeType]:
 def refusals() -> Mapping[str, str]:
     """The types that are known and refused, each with the reason."""
     return MappingProxyType(_refusals)
+
+
+def catching_types() -> frozenset[str]:
+    """The types that deal with failures of the nodes before them."""
+    return frozenset(name for name, kind in _types.items() if kind.catches)
 
 
 def field_kinds() -> dict[str, dict[str, FieldKind]]:

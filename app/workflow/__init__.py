@@ -33,7 +33,7 @@ from app.workflow.parking import Park, WaitingReason
 from app.workflow.problems import InvalidWorkflow, Problem
 from app.workflow.progress import Advance, Progress, Standing, Start
 from app.workflow.prompts import render_lens
-from app.workflow.results import NodeFailure, NodeResult
+from app.workflow.results import HALT_KEY, NodeFailure, NodeResult
 from app.workflow.resume import Resumption, results_that_stand
 from app.workflow.retries import Cause, RetryPolicy
 from app.workflow.rows import LENS
@@ -42,6 +42,7 @@ from app.workflow.usage import Usage
 from app.workflow.validation import GraphLimits, load_graph
 
 __all__ = [
+    "HALT_KEY",
     "LENS",
     "Advance",
     "Cause",

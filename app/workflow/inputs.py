@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 
 from pydantic import JsonValue
@@ -15,7 +15,7 @@ from app.workflow.graph import Edge, Node, NodeId
 from app.workflow.paths import value_at
 from app.workflow.progress import Start
 from app.workflow.references import fill, fill_text
-from app.workflow.results import NodeFailure
+from app.workflow.results import NodeFailure, NodeResult
 from app.workflow.rows import LENS
 from app.workflow.scopes import values_of
 from app.workflow.values import DEEPEST_LEVELS, JsonObject, is_shallow, json_length
@@ -32,7 +32,8 @@ class Work:
 
     `labels` are the resolved inputs; `bound` names those that edges or overrides feed. In `settings` all
     references are filled in. `parents` are the completed direct parents in edge order, so the first of them
-    is "the upstream"; `outputs` are those of every completed node this one waited for, by id.
+    is "the upstream"; `outputs` are those of every completed node this one waited for, by id. `failures` are
+    what its parents failed of, or nodes before them because of which they were skipped, the nearest first.
     """
 
     node: Node
@@ -41,6 +42,7 @@ class Work:
     settings: JsonObject
     parents: Sequence[tuple[NodeId, JsonObject]]
     outputs: Mapping[NodeId, JsonObject]
+    failures: Mapping[NodeId, NodeResult] = field(default_factory=dict)
 
 
 def clean_root_inputs(raw: Mapping[str, JsonValue]) -> JsonObject:
@@ -73,6 +75,7 @@ def prepare(start: Start, root_inputs: JsonObject) -> Work:
         settings={key: fill(value, outputs) for key, value in start.node.config.settings.items()},
         parents=[(p, outputs[p]) for p in start.graph.parents[start.node.id] if p in outputs],
         outputs=outputs,
+        failures=start.failures,
     )
 
 

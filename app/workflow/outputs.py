@@ -8,14 +8,14 @@ from typing import cast
 
 from pydantic import JsonValue
 
-from app.workflow.results import HALT_KEY, VARIABLES_KEY, NodeFailure
+from app.workflow.results import CAUGHT_KEY, HALT_KEY, VARIABLES_KEY, NodeFailure
 from app.workflow.values import JsonObject, compact_json, is_shallow, parse_json
 
 #: Largest stored output of one node, as bytes of its JSON.
 LARGEST_OUTPUT_BYTES = 4 * 1024 * 1024
 
 _MEDIA = ("image", "video", "audio")
-_RESERVED = frozenset({VARIABLES_KEY, HALT_KEY})
+_RESERVED = frozenset({VARIABLES_KEY, HALT_KEY, CAUGHT_KEY})
 #: Keys of a stored output that describe it and are not data of the node's own.
 _DESCRIPTIVE = _RESERVED | {
     *("mediaType", "output", "text", "url", "mimeType", "kind", "artifactKind"),
@@ -31,7 +31,8 @@ class Output:
     """What a node gave: text or the `url` of a medium, and whatever else its type has to tell.
 
     `kind` and `artifact_kind` come from the output contract where there is one. `data` is the structured
-    part, which other nodes find under its own keys. `variables` and `halt` speak to the engine.
+    part, which other nodes find under its own keys. `variables`, `halt` and `caught`, the ids of nodes whose
+    failures are dealt with, speak to the engine.
     """
 
     text: str = ""
@@ -44,6 +45,7 @@ class Output:
     data: JsonObject = field(default_factory=dict)
     variables: JsonObject = field(default_factory=dict)
     halt: bool = False
+    caught: tuple[str, ...] = ()
 
 
 def stored_output(output: Output) -> JsonObject:
@@ -64,6 +66,8 @@ def stored_output(output: Output) -> JsonObject:
         stored[VARIABLES_KEY] = output.variables
     if output.halt:
         stored[HALT_KEY] = True
+    if output.caught:
+        stored[CAUGHT_KEY] = list(output.caught)
     return _storable(stored)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from app.workflow.ends import skipped, stopped
+from app.workflow.ends import UPSTREAM_FAILURE, skipped, stopped
 from app.workflow.gates import decide
 from app.workflow.graph import Graph, Node, NodeId
 from app.workflow.results import NodeResult
@@ -37,12 +37,16 @@ class Advance:
 
 @dataclass(frozen=True)
 class Start:
-    """A node that starts, and the ended nodes it may look at."""
+    """A node that starts, and the ended nodes it may look at.
+
+    `failures` are those of its parents, and those because of which a parent was skipped, the nearest first.
+    """
 
     node: Node
     graph: Graph
     upstream: Mapping[NodeId, NodeResult]
     scope: Scope
+    failures: Mapping[NodeId, NodeResult] = field(default_factory=dict)
 
 
 class Progress:
@@ -90,10 +94,18 @@ class Progress:
 
     @property
     def run_status(self) -> RunStatus:
-        """How the run ended; only a finished run has."""
+        """How the run ended; only a finished run has. Failures that another node caught don't fail it."""
         if self.standing is not Standing.FINISHED:
             raise ValueError("the run has not ended yet")
-        return run_status((result.status for result in self._results.values()), self._stop)
+        caught = self.caught
+        return run_status(
+            (end.status for node, end in self._results.items() if node not in caught), self._stop
+        )
+
+    @property
+    def caught(self) -> frozenset[NodeId]:
+        """The nodes whose failures others have dealt with."""
+        return frozenset(node_id for result in self._results.values() for node_id in result.caught)
 
     def status_of(self, node_id: NodeId) -> NodeStatus:
         """The status that the node's row should show now."""
@@ -112,6 +124,7 @@ class Progress:
             graph=self.graph,
             upstream={other: self._results[other] for other in awaited},
             scope=joined(self._scopes[other] for other in awaited),
+            failures=self._failures_before(node_id),
         )
 
     def complete(self, node_id: NodeId, result: NodeResult) -> Advance:
@@ -138,6 +151,22 @@ class Progress:
         if open_nodes:
             self._stop = stop
         return self._end_all(open_nodes, stopped(stop))
+
+    def _failures_before(self, node_id: NodeId) -> dict[NodeId, NodeResult]:
+        found: dict[NodeId, NodeResult] = {}
+        seen: set[NodeId] = set()
+        queue = deque(self.graph.parents[node_id])
+        while queue:
+            other = queue.popleft()
+            result = self._results[other]
+            if other in seen or result.is_completed:
+                continue
+            seen.add(other)
+            if result.status is not NodeStatus.SKIPPED:
+                found[other] = result
+            if result.status is NodeStatus.SKIPPED or result.error == UPSTREAM_FAILURE.error:
+                queue.extend(self.graph.parents[other])
+        return found
 
     def _open(self, stored: Mapping[NodeId, NodeResult]) -> Advance:
         for node_id in sorted(stored, key=self.graph.order.__getitem__):

@@ -15,6 +15,7 @@ from app.workflow.values import JsonObject
 #: Keys of a stored output in which a node hands things to the engine; nothing else may set them.
 VARIABLES_KEY = "__variables"
 HALT_KEY = "__workflow_halt"
+CAUGHT_KEY = "__caught"
 
 #: The error of a node that moderation stopped, as readers know it.
 MODERATION_BLOCKED = "moderation_blocked"
@@ -50,8 +51,14 @@ class NodeResult:
 
     @property
     def halts(self) -> bool:
-        """Whether no further node shall start."""
-        return self.output.get(HALT_KEY) is True
+        """Whether no further node shall start; a node that ends the workflow with an error says so too."""
+        return (self.output_data or {}).get(HALT_KEY) is True
+
+    @property
+    def caught(self) -> list[str]:
+        """The nodes whose failures this one has dealt with, so that they don't fail the run."""
+        found = self.output.get(CAUGHT_KEY)
+        return [str(node_id) for node_id in found] if isinstance(found, list) else []
 
 
 class NodeFailure(WorkerError):  # noqa: N818 - an outcome, read aloud in except clauses

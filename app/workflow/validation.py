@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from app.workflow.coercion import FieldKinds
@@ -12,6 +12,7 @@ from app.workflow.graph import Graph, Node
 from app.workflow.levels import nodes_on_cycles
 from app.workflow.problems import InvalidWorkflow, Problem
 from app.workflow.rows import LENS, Draft, read_draft
+from app.workflow.statuses import ParentFailurePolicy
 
 #: What the type of a node has to say against it.
 NodeCheck: TypeAlias = Callable[[Node], Iterable[Problem]]
@@ -31,18 +32,28 @@ def load_graph(
     *,
     known_types: Collection[str],
     kinds: FieldKinds | None = None,
+    catching_types: Collection[str] = (),
     check: NodeCheck | None = None,
     limits: GraphLimits | None = None,
 ) -> Graph:
     """Read, check and index a graph; raises `InvalidWorkflow` with everything that is wrong with it.
 
-    `check` finds what the types of nodes themselves have to say about one.
+    `check` finds what the types of nodes themselves have to say about one. A node of a catching type that
+    would be skipped after a failure runs instead.
     """
     draft = read_draft(node_rows, edge_rows, kinds)
     problems = find_problems(draft, known_types=known_types, check=check, limits=limits)
     if problems:
         raise InvalidWorkflow(problems)
-    return Graph.of(draft.nodes, draft.edges)
+    nodes = [_run_after_failures(node) if node.type in catching_types else node for node in draft.nodes]
+    return Graph.of(nodes, draft.edges)
+
+
+def _run_after_failures(node: Node) -> Node:
+    if node.config.on_parent_failure is not ParentFailurePolicy.SKIP:
+        return node
+    config = node.config.model_copy(update={"on_parent_failure": ParentFailurePolicy.SUBSTITUTE_DEFAULT})
+    return replace(node, config=config)
 
 
 def find_problems(

@@ -15,8 +15,8 @@ from app.workflow.values import JsonObject, compact_json, parse_json
 
 #: Most items that a node looks at.
 MOST_ITEMS = 1000
-#: Under which keys nodes keep the list that they give: lists, parsed texts, answers of servers.
-LIST_KEYS = ("items", "value", "data")
+#: Under which keys nodes keep the list that they give: lists, parsed texts, answers of servers, other runs.
+LIST_KEYS = ("items", "value", "data", "result")
 
 
 class ListSettings(NodeSettings):

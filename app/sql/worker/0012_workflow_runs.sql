@@ -61,6 +61,7 @@ BEGIN
     IF v_run.status = 'queued' THEN
         DELETE FROM worker.run_graphs g WHERE g.run_id = p_run_id;
         DELETE FROM worker.parked_nodes p WHERE p.run_id = p_run_id;
+        PERFORM worker.fn_reopen_children(p_run_id);
         UPDATE lenses.workflow_node_results n
         SET status = 'pending', error_message = NULL, started_at = NULL, completed_at = NULL,
             duration_ms = NULL, waiting_reason = NULL, retry_count = 0
@@ -77,6 +78,20 @@ BEGIN
     WHERE r.id = p_run_id;
 END $$;
 
+-- What a run has spent, with all runs that its nodes have started, and theirs.
+CREATE FUNCTION worker.fn_spent_with_children(p_run_id uuid) RETURNS integer
+LANGUAGE plpgsql STABLE SET search_path = '' AS $$
+BEGIN
+    RETURN (
+        WITH RECURSIVE family AS (
+            SELECT p_run_id AS id
+            UNION
+            SELECT c.child_run_id FROM family f JOIN worker.child_runs c ON c.run_id = f.id
+            WHERE c.child_run_id IS NOT NULL
+        )
+        SELECT coalesce(sum(r.spent_credits), 0) FROM family f JOIN lenses.workflow_runs r ON r.id = f.id);
+END $$;
+
 -- A run as the executor needs it, locked, while it is running and ours; else null. Ours are marked by their
 -- worker's id: other workers know nothing of claims.
 CREATE FUNCTION worker.fn_running_workflow_run(p_run_id uuid) RETURNS jsonb
@@ -90,7 +105,7 @@ LANGUAGE sql SET search_path = '' AS $$
         'context_inputs', r.context_inputs, 'global_model_id', r.global_model_id,
         'ai_lenser_id', r.ai_lenser_id, 'trigger_mode', r.trigger_mode, 'parent_run_id', r.parent_run_id,
         'recursion_depth', r.recursion_depth, 'budget_credits', r.budget_credits,
-        'spent_credits', r.spent_credits, 'started_at', r.started_at)
+        'spent_credits', worker.fn_spent_with_children(r.id), 'started_at', r.started_at)
     FROM lenses.workflow_runs r JOIN lenses.workflows w ON w.id = r.workflow_id
     WHERE r.id = p_run_id AND r.status IN ('running', 'streaming', 'recovered')
       AND r.run_worker_id LIKE 'lf-worker/%'
