@@ -7,6 +7,7 @@ starts: `problems_of` names what is wrong with them. No node completes for somet
 
 from app.nodes import (
     ai,
+    battles,
     data,
     logic,
     messages,
@@ -27,6 +28,7 @@ from app.nodes.task import Task
 #: The modules whose types exist.
 FAMILIES = (
     ai,
+    battles,
     data,
     logic,
     messages,
