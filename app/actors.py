@@ -23,6 +23,8 @@ if settings().scheduled_workflow_enabled:
     importlib.import_module("actors.workflow_runs")
 if settings().scheduled_workflow_enabled or settings().team_run_enabled:
     importlib.import_module("schedules.workflows")
+if settings().run_event_transport == "rest":
+    importlib.import_module("actors.run_events")
 importlib.import_module("actors.media")
 importlib.import_module("schedules.media")
 if settings().vote_anomaly_enabled:

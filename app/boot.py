@@ -36,6 +36,7 @@ POLICIES = {
     "media": QueuePolicy(max_in_flight=4, leave_free=2),
     # One battle's inspections wait for each other at the end, so more threads would only wait too.
     "votes": QueuePolicy(max_in_flight=4),
+    "run_events": QueuePolicy(max_in_flight=4),
     "sweeps": QueuePolicy(max_in_flight=4, handicap_ms=1_000),
 }
 
@@ -97,9 +98,10 @@ def _check_schema(configured: Settings) -> None:
     with session.cursor() as row:
         row.execute("SELECT to_regclass('worker.claims') IS NOT NULL")
         (migrated,) = row.fetchone() or (False,)
+        if not migrated:
+            _refuse("the database has no worker schema; run `lf-worker migrate` first")
+        row.execute("SELECT worker.choose_run_event_transport(%s)", (configured.run_event_transport,))
     session.close()
-    if not migrated:
-        _refuse("the database has no worker schema; run `lf-worker migrate` first")
 
 
 def _refuse(reason: str) -> NoReturn:

@@ -19,6 +19,7 @@ from pydantic import (
     PositiveInt,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -475,6 +476,11 @@ class Settings(BaseSettings):
         default="auto",
         description="Where hints of new votes come from; auto is Supabase Realtime where it is configured.",
     )
+    run_event_transport: Literal["database", "rest", "off"] = _env(
+        "WORKER_RUN_EVENT_TRANSPORT",
+        default="database",
+        description="How followers of workflow runs are told: with realtime.send, over HTTP, or not at all.",
+    )
 
     # Telemetry
     sentry_dsn: SecretStr = _env("SENTRY_DSN", default=SecretStr(""), description="Sentry is off when blank.")
@@ -546,6 +552,14 @@ class Settings(BaseSettings):
         for entry in filter(None, (part.strip() for part in value.split(","))):
             if not re.fullmatch(r"[a-z0-9_]+=https?://[^\s=,]+", entry):
                 raise ValueError(f"{entry!r} is not of the form service=https://…")
+        return value
+
+    @field_validator("run_event_transport")
+    @classmethod
+    def _has_what_it_needs(cls, value: str, known: ValidationInfo) -> str:
+        key = known.data.get("supabase_service_role_key", SecretStr("")).get_secret_value()
+        if value == "rest" and not (known.data.get("supabase_url") and key.strip()):
+            raise ValueError("rest needs SUPABASE_URL and SUPABASE_SERVICE_ROLE_KEY")
         return value
 
     @field_validator("log_level")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import Literal
 from uuid import UUID
 
 from psycopg2.extensions import cursor
@@ -54,6 +55,24 @@ class Follower(BaseModel):
     failures: int
 
 
+class Message(BaseModel):
+    """What goes out on a run's channel: one event in its envelope, or several in a message `run.events`."""
+
+    event: str
+    payload: dict[str, JsonValue]
+
+
+class Outgoing(BaseModel):
+    """What is to be sent for a run now, in order.
+
+    The state is ready; busy, while another process is sending; or full, when more than may go out in this
+    second waits for the next one.
+    """
+
+    state: Literal["ready", "busy", "full"]
+    messages: list[Message]
+
+
 def event_parameters(events: Sequence[RunEvent]) -> list[Json]:
     """Events as an argument of type jsonb[]."""
     return [Json({"type": event.type.value, "payload": storable(event.payload)}) for event in events]
@@ -72,3 +91,15 @@ def follower_of(database: Database, run_id: UUID) -> Follower:
         (run_id,),
     )
     return Follower.model_validate(rows[0]) if rows else Follower(messages=0, failures=0)
+
+
+def take_messages(database: Database, run_id: UUID) -> Outgoing:
+    """Take what is to be sent for a run over HTTP; until that is settled, or for a minute, nobody else does."""
+    return Outgoing.model_validate(
+        database.call("SELECT worker.take_run_messages(%s) AS it", (run_id,))[0]["it"]
+    )
+
+
+def settle_messages(database: Database, run_id: UUID, failures: int) -> None:
+    """Note that what was taken was sent, and how many messages of it Realtime didn't take."""
+    database.call("SELECT worker.settle_run_messages(%s, %s)", (run_id, failures))

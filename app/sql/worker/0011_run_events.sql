@@ -12,10 +12,28 @@ CREATE TABLE worker.run_channels (
     -- messages that Realtime didn't take; the events are in the log all the same
     failures bigint NOT NULL DEFAULT 0,
     last_failed_at timestamptz,
+    -- a worker is sending, and nobody else is to, so that messages stay in order
+    sending_until timestamptz,
     touched_at timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 70);
 
 CREATE INDEX run_channels_touched ON worker.run_channels (touched_at);
+
+-- How followers are told: workers choose it when they start, for all who write events.
+CREATE TABLE worker.run_event_transport (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    transport text NOT NULL CHECK (transport IN (
+        'database',  -- with realtime.send, in the transaction of the events
+        'rest',      -- by a worker, over HTTP and right after it
+        'off'
+    ))
+);
+INSERT INTO worker.run_event_transport (transport) VALUES ('database');
+
+CREATE FUNCTION worker.choose_run_event_transport(p_transport text) RETURNS void
+LANGUAGE sql SET search_path = '' AS $$
+    UPDATE worker.run_event_transport t SET transport = p_transport WHERE t.transport <> p_transport
+$$;
 
 CREATE VIEW worker.publication_failures AS
     SELECT c.run_id, c.failures, c.messages, c.last_failed_at FROM worker.run_channels c WHERE c.failures > 0;
@@ -107,50 +125,126 @@ EXCEPTION WHEN OTHERS THEN
     RETURN false;
 END $$;
 
--- Tell a run's followers what they have not been told. More than p_max_per_second messages in a second, and
--- what is left waits for the next occasion; it then goes as messages `run.events` that hold many. The end of
--- a run never waits. Gives the number of messages.
-CREATE FUNCTION worker.publish_run_events(p_run_id uuid, p_max_per_second integer DEFAULT 50) RETURNS integer
+CREATE TYPE worker.untold_events AS (count bigint, last bigint, ends boolean);
+
+-- Tell a run's followers what they have not been told, or have a worker do so. What is more than
+-- p_max_per_second messages in a second waits for the next occasion; it then goes as messages `run.events` that
+-- hold many. The end of a run never waits, nor does anything with p_flush. Gives the number of messages.
+CREATE FUNCTION worker.publish_run_events(
+    p_run_id uuid, p_max_per_second integer DEFAULT 50, p_flush boolean DEFAULT false
+) RETURNS integer
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
-    v_channel worker.run_channels;
-    v_topic text := 'workflow-run-' || p_run_id;
-    v_waiting integer;
-    v_ends boolean;
-    v_last bigint;
+    v_transport text := (SELECT t.transport FROM worker.run_event_transport t);
     v_message record;
     v_sent integer := 0;
     v_failed integer := 0;
 BEGIN
-    IF to_regprocedure('realtime.send(jsonb,text,text,boolean)') IS NULL THEN
+    IF v_transport = 'rest' THEN
+        PERFORM worker.fn_have_run_events_sent(p_run_id, p_flush);
+        RETURN 0;
+    ELSIF v_transport = 'off' OR to_regprocedure('realtime.send(jsonb,text,text,boolean)') IS NULL THEN
         RETURN 0;
     END IF;
+    FOR v_message IN SELECT * FROM worker.fn_take_run_messages(p_run_id, p_max_per_second, p_flush) LOOP
+        v_sent := v_sent + 1;
+        v_failed := v_failed + (NOT worker.fn_broadcast(
+            'workflow-run-' || p_run_id, v_message.event, v_message.payload))::integer;
+    END LOOP;
+    IF v_failed > 0 THEN
+        UPDATE worker.run_channels c SET failures = c.failures + v_failed, last_failed_at = now()
+        WHERE c.run_id = p_run_id;
+    END IF;
+    RETURN v_sent;
+END $$;
+
+-- A message for the actor that sends. One that waits already is enough, but for the last word: who takes that
+-- one may not see it yet.
+CREATE FUNCTION worker.fn_have_run_events_sent(p_run_id uuid, p_flush boolean) RETURNS void
+LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    v_untold worker.untold_events := worker.fn_untold_events(p_run_id);
+BEGIN
+    IF v_untold.count > 0 THEN
+        PERFORM worker.enqueue(
+            'publish_run_events', jsonb_build_object('run', p_run_id), 'run_events', now(),
+            CASE WHEN NOT (p_flush OR v_untold.ends) THEN 'run_events:' || p_run_id END);
+    END IF;
+END $$;
+
+-- How many events of a run its followers have not been told, and whether the end of the run is among them.
+CREATE FUNCTION worker.fn_untold_events(p_run_id uuid) RETURNS worker.untold_events
+LANGUAGE sql STABLE SET search_path = '' AS $$
+    SELECT count(*), max(e.event_id),
+           coalesce(bool_or(e.type IN ('run.completed', 'run.failed', 'run.cancelled', 'run.timed_out')), false)
+    FROM lenses.workflow_run_events e
+    WHERE e.run_id = p_run_id AND e.event_id > coalesce((
+        SELECT c.published_event_id FROM worker.run_channels c WHERE c.run_id = p_run_id), 0)
+$$;
+
+-- Take the messages that may go out now; they count as sent.
+CREATE FUNCTION worker.fn_take_run_messages(p_run_id uuid, p_max_per_second integer, p_flush boolean)
+RETURNS TABLE (event text, payload jsonb)
+LANGUAGE plpgsql SET search_path = '' AS $$
+#variable_conflict use_column
+DECLARE
+    v_channel worker.run_channels;
+    v_untold worker.untold_events;
+    v_sent integer;
+BEGIN
     INSERT INTO worker.run_channels (run_id) VALUES (p_run_id) ON CONFLICT DO NOTHING;
     SELECT * INTO STRICT v_channel FROM worker.run_channels c WHERE c.run_id = p_run_id FOR UPDATE;
     IF v_channel.window_began_at < clock_timestamp() - interval '1 second' THEN
         v_channel.window_began_at := clock_timestamp();
         v_channel.window_messages := 0;
     END IF;
-    SELECT count(*), max(e.event_id), bool_or(e.type IN ('run.completed', 'run.failed', 'run.cancelled', 'run.timed_out'))
-    INTO v_waiting, v_last, v_ends FROM lenses.workflow_run_events e
-    WHERE e.run_id = p_run_id AND e.event_id > v_channel.published_event_id;
-    IF v_waiting = 0 OR (v_channel.window_messages >= p_max_per_second AND NOT v_ends) THEN
-        RETURN 0;
+    v_untold := worker.fn_untold_events(p_run_id);
+    IF v_untold.count = 0
+       OR (v_channel.window_messages >= p_max_per_second AND NOT (v_untold.ends OR p_flush)) THEN
+        RETURN;
     END IF;
-    FOR v_message IN
-        SELECT * FROM worker.fn_run_messages(p_run_id, v_waiting > p_max_per_second - v_channel.window_messages)
-    LOOP
-        v_sent := v_sent + 1;
-        v_failed := v_failed + (NOT worker.fn_broadcast(v_topic, v_message.event, v_message.payload))::integer;
-    END LOOP;
+    RETURN QUERY SELECT m.event, m.payload FROM worker.fn_run_messages(
+        p_run_id, v_untold.count > p_max_per_second - v_channel.window_messages) m;
+    GET DIAGNOSTICS v_sent = ROW_COUNT;
     UPDATE worker.run_channels c
-    SET published_event_id = v_last, window_began_at = v_channel.window_began_at,
-        window_messages = v_channel.window_messages + v_sent, messages = c.messages + v_sent,
-        failures = c.failures + v_failed, touched_at = now(),
-        last_failed_at = CASE WHEN v_failed > 0 THEN now() ELSE c.last_failed_at END
+    SET published_event_id = v_untold.last, window_began_at = v_channel.window_began_at,
+        window_messages = v_channel.window_messages + v_sent, messages = c.messages + v_sent, touched_at = now()
     WHERE c.run_id = p_run_id;
-    RETURN v_sent;
 END $$;
+
+-- What a worker is to send for a run now, in order: {state, messages: [{event, payload}]}. The state is ready;
+-- busy, while another worker is sending for it; or full, when there is more than may go out in this second.
+CREATE FUNCTION worker.take_run_messages(
+    p_run_id uuid, p_lease_seconds integer DEFAULT 60, p_max_per_second integer DEFAULT 50
+) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    v_messages jsonb;
+BEGIN
+    PERFORM FROM worker.run_channels c WHERE c.run_id = p_run_id FOR UPDATE;
+    IF EXISTS (SELECT FROM worker.run_channels c
+               WHERE c.run_id = p_run_id AND c.sending_until > clock_timestamp()) THEN
+        RETURN '{"state": "busy", "messages": []}';
+    END IF;
+    SELECT coalesce(jsonb_agg(to_jsonb(m)), '[]') INTO v_messages
+    FROM worker.fn_take_run_messages(p_run_id, p_max_per_second, false) m;
+    IF v_messages = '[]' THEN
+        RETURN jsonb_build_object('messages', v_messages, 'state', CASE
+            WHEN (worker.fn_untold_events(p_run_id)).count > 0 THEN 'full' ELSE 'ready' END);
+    END IF;
+    UPDATE worker.run_channels c SET sending_until = clock_timestamp() + p_lease_seconds * interval '1 second'
+    WHERE c.run_id = p_run_id;
+    RETURN jsonb_build_object('state', 'ready', 'messages', v_messages);
+END $$;
+
+-- A worker has sent what it took; so many messages of it were not taken by Realtime.
+CREATE FUNCTION worker.settle_run_messages(p_run_id uuid, p_failed integer) RETURNS void
+LANGUAGE sql SET search_path = '' AS $$
+    UPDATE worker.run_channels c
+    SET sending_until = NULL, failures = c.failures + p_failed,
+        last_failed_at = CASE WHEN p_failed > 0 THEN now() ELSE c.last_failed_at END
+    WHERE c.run_id = p_run_id
+$$;
 
 -- The messages in which a run's untold events go out: one each, or, coalesced, as many in one as fit.
 CREATE FUNCTION worker.fn_run_messages(p_run_id uuid, p_coalesced boolean)

@@ -113,6 +113,7 @@ BEGIN
     UPDATE worker.claims c SET state = 'handed_back' WHERE c.message_id = p_message_id;
     UPDATE worker.run_graphs g SET worked_ms = g.worked_ms + p_worked_ms WHERE g.run_id = p_run_id;
     UPDATE lenses.workflow_runs r SET heartbeat_at = now(), active_node_id = NULL WHERE r.id = p_run_id;
+    PERFORM worker.publish_run_events(p_run_id, p_flush => true);
     UPDATE dramatiq.queue q
     SET state = 'queued', owner = NULL, unique_key = NULL, mtime = least(now() + interval '1 day', (
         SELECT min(p.due_at) FROM worker.parked_nodes p WHERE p.run_id = p_run_id AND p.taken_at IS NULL))
