@@ -94,7 +94,7 @@ def follower_of(database: Database, run_id: UUID) -> Follower:
 
 
 def take_messages(database: Database, run_id: UUID) -> Outgoing:
-    """Take what is to be sent for a run over HTTP; until that is settled, or for a minute, nobody else does."""
+    """Take what is to be sent for a run over HTTP; nobody else does until that is settled."""
     return Outgoing.model_validate(
         database.call("SELECT worker.take_run_messages(%s) AS it", (run_id,))[0]["it"]
     )

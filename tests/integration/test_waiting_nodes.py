@@ -20,8 +20,6 @@ from app.engine import Ending, execute
 from app.local.platform import Seeded
 from app.local.workflows import EdgeSeed, NodeSeed, SeededWorkflow, enqueue_workflow_run, make_workflow
 from app.nodes import registry
-from app.nodes.registry import Effect, NodeType
-from app.nodes.settings import NodeSettings
 from app.nodes.task import Task
 from app.platform.parked_nodes import Answered, answer_node
 from app.platform.workflows import WorkflowRun, wake_run
@@ -73,12 +71,8 @@ def database(configure: Callable[..., None], jobs_database: Database, seeded: Se
 @pytest.fixture
 def make_type(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[Task[Any]], Output]], None]:
     """A type of node for one test."""
-
-    def make(name: str, run: Callable[[Task[Any]], Output]) -> None:
-        kind = NodeType(name, "tests", "Does it.", NodeSettings, (), Effect.NONE, None, run)
-        monkeypatch.setitem(registry._types, name, kind)
-
-    return make
+    monkeypatch.setattr(registry, "_types", dict(registry.node_types()))
+    return lambda name, run: registry.node_type(name)(run)
 
 
 def waiting(node_type: str, **config: Any) -> NodeSeed:
