@@ -17,6 +17,7 @@ from app.cli.demo.battle_sweeps import Finalizing, Promotion
 from app.cli.demo.battles import Battles
 from app.cli.demo.lens_runs import LensRuns
 from app.cli.demo.media import Media
+from app.cli.demo.post import Post
 from app.cli.demo.runner import demo_environment
 from app.cli.demo.scenario import Scenario, Summary
 from app.cli.demo.votes import VoteInspections
@@ -40,13 +41,20 @@ def storage() -> Iterator[StorageServer]:
 
 
 @pytest.fixture
+def post() -> Iterator[Post]:
+    with Post() as servers:
+        yield servers
+
+
+@pytest.fixture
 def stack(
-    databases: Databases, storage: StorageServer, provider: ProviderServer, tmp_path: Path
+    databases: Databases, storage: StorageServer, post: Post, provider: ProviderServer, tmp_path: Path
 ) -> Iterator[tuple[Stack, Connection]]:
     with databases.platform("faulty") as dsn:
         environment = {
             **demo_environment(dsn, provider),
             **storage.environment(),
+            **post.environment(),
             **WORKFLOW_ENVIRONMENT,
         }
         seed(dsn)
@@ -59,7 +67,7 @@ def stack(
 
 
 def test_every_kind_of_work_is_done_for_an_owner_that_is_no_superuser(
-    stack: tuple[Stack, Connection], storage: StorageServer, provider: ProviderServer
+    stack: tuple[Stack, Connection], storage: StorageServer, post: Post, provider: ProviderServer
 ) -> None:
     running, session = stack
     assert call(session, "SELECT current_user") == OWNER
@@ -72,7 +80,7 @@ def test_every_kind_of_work_is_done_for_an_owner_that_is_no_superuser(
         Finalizing(),
         Webhooks(),
         VoteInspections(),
-        Workflows(lambda _line: None),
+        Workflows(lambda _line: None, post),
     ]
     for scenario in scenarios:
         scenario.queue(session, provider)

@@ -15,6 +15,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from app.local.platform import Seeded, seed
 from app.local.postgres import EmbeddedPostgres, default_test_directory
 from app.local.provider_server import ProviderServer
+from app.local.services.messengers import Messengers
 from app.local.workflows import EdgeSeed, NodeSeed, SeededWorkflow, enqueue_workflow_run, make_workflow
 from app.migrations import migrate
 from tests.databases import connect_as_worker
@@ -185,3 +186,36 @@ def _reconnect(dsn: str) -> Connection | None:
         return connect_as_worker(dsn)
     except psycopg2.OperationalError:
         return None
+
+
+def test_a_worker_that_dies_while_it_sends_leaves_no_message_to_be_sent_twice(
+    workers: Fleet, connection: Connection, seeded: Seeded
+) -> None:
+    with Messengers() as messengers:
+        environment = {
+            **ENVIRONMENT,
+            **messengers.environment(),
+            "WORKER_OUTBOUND_ALLOWED_HOSTS": "127.0.0.1",
+            "WORKER_MAIL_FROM": "no-reply@lenserfight.example",
+        }
+        mail = {"nodeType": "email_send", "to": "ada@example.org", "subject": "s", "bodyTemplate": "hello"}
+        chat = {"nodeType": "discord_notify", "webhookUrl": messengers.discord_webhook, "text": "hello"}
+        workflow = make_workflow(connection, {"mail": NodeSeed(mail), "chat": NodeSeed(chat)}, [])
+        messengers.hold()
+        doomed = workers.start(**environment)
+        run_id = enqueue_workflow_run(connection, workflow.workflow_id)
+        messengers.wait_for_requests(2)
+        doomed.kill()
+        messengers.release()
+        workers.start(**environment)
+        eventually(
+            lambda: status_of(connection, run_id) == "failed", within_seconds=40, what="the end of the run"
+        )
+        # Resend knows the mail by its key; of Discord nobody can know.
+        keys = [request.headers.get("idempotency-key") for request in messengers.requests]
+        assert keys.count(f"{run_id}:{workflow.nodes['mail']}") == 2
+        assert messengers.messages["resend"] == ["hello"]
+        assert len(messengers.messages["discord"]) <= 1
+        error = "SELECT error_message FROM lenses.workflow_node_results WHERE node_id = %s"
+        assert call(connection, error, workflow.nodes["mail"]) is None
+        assert "outcome_unknown" in str(call(connection, error, workflow.nodes["chat"]))

@@ -14,6 +14,7 @@ from app.cli.demo.battles import Battles
 from app.cli.demo.display import Display, open_display, print_summary
 from app.cli.demo.lens_runs import LensRuns
 from app.cli.demo.media import Media
+from app.cli.demo.post import Post
 from app.cli.demo.runner import LOG_FOLDER, run_demo
 from app.cli.demo.scenario import Scenario, Summary
 from app.cli.demo.votes import VoteInspections
@@ -37,12 +38,17 @@ def demo(
 ) -> None:
     """Run every kind of work on an embedded stack to its end; exit code 0 if all ended as expected."""
     console = Console(highlight=False)
-    with stops_in_order(), StorageServer() as storage, open_display(console, quiet=as_json) as display:
+    with (
+        stops_in_order(),
+        StorageServer() as storage,
+        Post() as post,
+        open_display(console, quiet=as_json) as display,
+    ):
         summary = run_demo(
-            _scenarios(storage, display),
+            _scenarios(storage, post, display),
             display,
             timeout_seconds=TIMEOUT_SECONDS,
-            environment={**storage.environment(), **WORKFLOW_ENVIRONMENT},
+            environment={**storage.environment(), **post.environment(), **WORKFLOW_ENVIRONMENT},
             commands={} if as_json else LAST_COMMANDS,
         )
     if as_json:
@@ -54,7 +60,7 @@ def demo(
         sys.exit(1)
 
 
-def _scenarios(storage: StorageServer, display: Display) -> list[Scenario]:
+def _scenarios(storage: StorageServer, post: Post, display: Display) -> list[Scenario]:
     return [
         LensRuns(),
         Battles(),
@@ -63,7 +69,7 @@ def _scenarios(storage: StorageServer, display: Display) -> list[Scenario]:
         Finalizing(),
         Webhooks(),
         VoteInspections(),
-        Workflows(display.say),
+        Workflows(display.say, post),
     ]
 
 

@@ -1,17 +1,18 @@
-"""Workflow runs in the demo: each way of a branching graph, a graph that can't be run, and live events."""
+"""Workflow runs in the demo: both ways of a branch, messages sent, a graph that can't be run, live events."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from psycopg2.extensions import connection
 
+from app.cli.demo.post import Post
 from app.cli.demo.scenario import Tally
 from app.local.provider_server import ProviderServer
-from app.local.workflows import NodeSeed, enqueue_workflow_run, make_schedule, make_workflow
+from app.local.workflows import EdgeSeed, NodeSeed, enqueue_workflow_run, make_schedule, make_workflow
 
 #: What switches the executor of workflow runs on.
 WORKFLOW_ENVIRONMENT = {"PLATFORM_API_SCHEDULED_WORKFLOW_WORKER_ENABLED": "true"}
@@ -52,24 +53,36 @@ class _Case:
     expected: str
     way: str | None = None
     nodes: Mapping[str, NodeSeed] | None = None
+    edges: Sequence[EdgeSeed] | None = None
     run_id: UUID | None = None
     has_schedule: bool = False
     schedule_id: UUID | None = None
+    is_posted: bool = False
 
 
 class Workflows:
-    """Runs of a schedule and of the API to their ends; the events of the first are said as they arrive."""
+    """Runs of a schedule and of the API to their ends; what happens and what arrives is said at once."""
 
     kind = "workflow_run"
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, say: Callable[[str], None], post: Post) -> None:
         self._say = say
-        self._said = 0
+        self._said: set[str] = set()
+        self._post = post
         given = {"language": "English", "text": "All that is to be said."}
         rocket = {"rocket": NodeSeed({"nodeType": "launch_rocket"})}
         self._cases = [
             _Case(
                 "branching, scheduled", {"name": "Ada", **given}, "completed", way="greet", has_schedule=True
+            ),
+            _Case(
+                "mail and chats, scheduled",
+                {"name": "Ada", **given},
+                "completed",
+                nodes=post.nodes,
+                edges=post.edges,
+                has_schedule=True,
+                is_posted=True,
             ),
             _Case("branching, other way", {"name": "Grace", **given}, "completed", way="summarise"),
             _Case("unknown node type", {}, "workflow.invalid", nodes=rocket),
@@ -78,7 +91,7 @@ class Workflows:
     def queue(self, session: connection, _providers: ProviderServer) -> None:
         """Make a workflow for each case, and have it run."""
         for case in self._cases:
-            workflow_id = make_workflow(session, case.nodes).workflow_id
+            workflow_id = make_workflow(session, case.nodes, case.edges).workflow_id
             if case.has_schedule:
                 case.schedule_id = make_schedule(session, workflow_id, inputs_template=dict(case.inputs))
             else:
@@ -91,14 +104,16 @@ class Workflows:
         """How far each run is."""
         found = [(case, _look(session, case)) for case in self._cases]
         if found[0][1] is not None:
-            self._tell(found[0][1].events)
-        return [_tally(case, seen) for case, seen in found]
+            self._tell(f"workflow event {event}" for event in found[0][1].events)
+        self._tell(f"arrived by {place}: {text}" for place, text in self._post.arrived())
+        return [_tally(case, seen, self._post) for case, seen in found]
 
-    def _tell(self, events: Sequence[str]) -> None:
-        """Say the events that have not been said."""
-        for event in events[self._said :]:
-            self._say(f"workflow event {event}")
-        self._said = len(events)
+    def _tell(self, lines: Iterable[str]) -> None:
+        """Say what has not been said."""
+        for line in lines:
+            if line not in self._said:
+                self._said.add(line)
+                self._say(line)
 
 
 def _look(session: connection, case: _Case) -> _Seen | None:
@@ -109,7 +124,7 @@ def _look(session: connection, case: _Case) -> _Seen | None:
     return _Seen._make(found) if found else None
 
 
-def _tally(case: _Case, seen: _Seen | None) -> Tally:
+def _tally(case: _Case, seen: _Seen | None, post: Post) -> Tally:
     if seen is None or seen.status in _WAITING:
         return Tally(case.label, queued=1)
     if seen.status in _RUNNING:
@@ -119,7 +134,7 @@ def _tally(case: _Case, seen: _Seen | None) -> Tally:
         case.label,
         succeeded=int(succeeded),
         failed=int(not succeeded),
-        surprises=tuple(_surprises(case, seen)),
+        surprises=(*_surprises(case, seen), *(post.surprises(case.inputs["name"]) if case.is_posted else ())),
         pickups_ms=() if seen.pickup_ms is None else (seen.pickup_ms,),
     )
 

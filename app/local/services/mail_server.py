@@ -46,9 +46,9 @@ class MailServer:
 
     @property
     def url(self) -> str:
-        """The worker's WORKER_SMTP_URL; `localhost`, as certificates have it."""
-        login = f"{USER}:{PASSWORD}@" if self._has_tls else ""
-        return f"smtp://{login}localhost:{self.port}"
+        """The worker's WORKER_SMTP_URL."""
+        place = f"{USER}:{PASSWORD}@localhost" if self._has_tls else "127.0.0.1"
+        return f"smtp://{place}:{self.port}"
 
     async def handle_RCPT(  # noqa: N802 - the framework's name
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]

@@ -77,7 +77,7 @@ def test_a_server_without_tls_gets_nothing_unless_its_host_is_an_exception(
 ) -> None:
     settings = {**MAIL, "provider": "smtp"}
     make("email_send", inputs=INPUTS, **settings).give()
-    configure(WORKER_OUTBOUND_ALLOWED_HOSTS="127.0.0.1")
+    configure(WORKER_OUTBOUND_ALLOWED_HOSTS="localhost")
     with pytest.raises(NodeFailure, match="STARTTLS extension not supported"):
         make("email_send", inputs=INPUTS, **settings).give()
     assert len(mail_server.mails) == 1

@@ -1,0 +1,79 @@
+"""The mail server and the chats to which the demo's workflow writes, and what has arrived there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Self
+
+from app.local.services.mail_server import MailServer
+from app.local.services.messengers import Messengers
+from app.local.workflows import EdgeSeed, NodeSeed
+
+#: What the workflow writes; the greeting is a model's.
+SUBJECT = "News for {{name}}"
+MESSAGE = "{{name}} was greeted: {{greeting}}"
+
+
+class Post:
+    """A mail server, Slack and Discord of the demo's own; use it as a context manager."""
+
+    def __init__(self) -> None:
+        self._mails, self._chats = MailServer(), Messengers()
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._open.enter_context(self._mails)
+        self._open.enter_context(self._chats)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def environment(self) -> dict[str, str]:
+        """What the worker needs to send mails."""
+        return {
+            "WORKER_SMTP_URL": self._mails.url,
+            "WORKER_MAIL_FROM": "LenserFight <no-reply@lenserfight.example>",
+        }
+
+    @property
+    def nodes(self) -> dict[str, NodeSeed]:
+        """A workflow that has a model greet somebody, and tells of it."""
+        text = {"messageTemplate": MESSAGE}
+        mail = {"to": "ada@example.org", "subject": SUBJECT, "bodyTemplate": MESSAGE, "provider": "smtp"}
+        return {
+            "start": NodeSeed({"nodeType": "schedule_trigger", "cronExpression": "* * * * *"}),
+            "write": NodeSeed({"modelId": "gpt-4o"}, lens="greeting"),
+            "mail": NodeSeed({"nodeType": "email_send", **mail}),
+            "slack": NodeSeed({"nodeType": "slack_notify", "webhookUrl": self._chats.slack_webhook, **text}),
+            "discord": NodeSeed(
+                {"nodeType": "discord_notify", "webhookUrl": self._chats.discord_webhook, **text}
+            ),
+        }
+
+    @property
+    def edges(self) -> tuple[EdgeSeed, ...]:
+        """How that workflow's nodes hang together."""
+        told = (EdgeSeed("write", each, "greeting") for each in ("mail", "slack", "discord"))
+        return (EdgeSeed("start", "write", "context"), *told)
+
+    def arrived(self) -> Iterator[tuple[str, str]]:
+        """All that has arrived: where, and its text on one line."""
+        for mail in list(self._mails.mails):
+            yield "mail", f"to {mail['To']}, {mail['Subject']!r}: {_one_line(mail.get_content())}"
+        for service in ("slack", "discord"):
+            yield from ((service, _one_line(text)) for text in list(self._chats.messages[service]))
+
+    def surprises(self, name: str) -> Iterator[str]:
+        """What differs from one message each, with the name and the greeting in it."""
+        found = list(self.arrived())
+        for place in ("mail", "slack", "discord"):
+            texts = [text for where, text in found if where == place]
+            if len(texts) != 1:
+                yield f"{len(texts)} messages arrived by {place} instead of one"
+            yield from (f"{place} got {text!r}" for text in texts if f"{name} was greeted: " not in text)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
