@@ -21,6 +21,8 @@ if settings().battle_finalize_enabled:
     importlib.import_module("schedules.finalizing")
 if settings().scheduled_workflow_enabled:
     importlib.import_module("actors.workflow_runs")
+if settings().team_run_enabled:
+    importlib.import_module("actors.team_runs")
 if settings().scheduled_workflow_enabled or settings().team_run_enabled:
     importlib.import_module("schedules.workflows")
 if settings().run_event_transport == "rest":

@@ -32,6 +32,8 @@ POLICIES = {
     "webhooks": QueuePolicy(max_in_flight=16, leave_free=2),
     # A run's own thread mostly waits; its nodes are on threads of their own.
     "workflow_runs": QueuePolicy(max_in_flight=8, leave_free=2),
+    # Likewise: members speak on threads of their own.
+    "team_runs": QueuePolicy(max_in_flight=8, leave_free=2),
     # A finished medium is in memory while it is copied.
     "media": QueuePolicy(max_in_flight=4, leave_free=2),
     # One battle's inspections wait for each other at the end, so more threads would only wait too.

@@ -6,21 +6,23 @@ import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import structlog
 
-from app.engine.tries import Parked, Tried
 from app.platform.workflows import Verdict
 from app.telemetry import span_of_thread, under_span
-from app.workflow import NodeId
+
+#: What stands for a piece of work, and what comes of it.
+Work = TypeVar("Work")
+Done = TypeVar("Done")
 
 
 @dataclass(frozen=True)
-class Trouble:
-    """A try of a node met an error that is not the node's."""
+class Trouble(Generic[Work]):
+    """Work met an error that is not its own affair."""
 
-    node_id: NodeId
-    number: int
+    work: Work
     error: BaseException
 
 
@@ -28,36 +30,36 @@ class ShutdownBegun:
     """The process is about to end."""
 
 
-News = Tried | Parked | Trouble | Verdict | ShutdownBegun
+News = Trouble[Work] | Verdict | ShutdownBegun
 
 
-class Crew:
-    """Starts a thread for each try of a node; what comes of it arrives in the box.
+class Crew(Generic[Work, Done]):
+    """Starts a thread for each piece of work; what comes of it arrives in the box.
 
     The threads are daemons: a model that answers late keeps neither the run nor the process from ending.
     """
 
     def __init__(self) -> None:
-        self._box: queue.SimpleQueue[News] = queue.SimpleQueue()
+        self._box: queue.SimpleQueue[Done | News[Work]] = queue.SimpleQueue()
 
-    def tell(self, news: News) -> None:
+    def tell(self, news: Done | News[Work]) -> None:
         """Put news into the box."""
         self._box.put(news)
 
-    def set_to(self, node_id: NodeId, number: int, work: Callable[[], Tried | Parked]) -> None:
-        """Have a thread do the work of a try and tell of it."""
+    def set_to(self, work: Work, do_it: Callable[[], Done]) -> None:
+        """Have a thread do the work and tell of it."""
         context, span = structlog.contextvars.get_contextvars(), span_of_thread()
 
         def do() -> None:
             with structlog.contextvars.bound_contextvars(**context), under_span(span):
                 try:
-                    self.tell(work())
+                    self.tell(do_it())
                 except BaseException as error:
-                    self.tell(Trouble(node_id, number, error))
+                    self.tell(Trouble(work, error))
 
-        threading.Thread(target=do, name="workflow node", daemon=True).start()
+        threading.Thread(target=do, name="work on a run", daemon=True).start()
 
-    def await_news(self, timeout_seconds: float) -> list[News]:
+    def await_news(self, timeout_seconds: float) -> list[Done | News[Work]]:
         """All news there are, after waiting for the first; none if the time is up."""
         try:
             found = [self._box.get(timeout=max(timeout_seconds, 0.0))]

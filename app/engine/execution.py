@@ -13,12 +13,11 @@ from app.engine.loop import RunLoop
 from app.engine.pulse import pulse
 from app.engine.shutdown import told_of_shutdown
 from app.engine.summary import Ending
-from app.engine.tries import Trier
-from app.engine.writing import RunLost
+from app.engine.tries import Ended, Trier, Try
 from app.errors import StaleClaim
-from app.nodes import catching_types, field_kinds, node_types, problems_of, refusals
+from app.nodes import Models, catching_types, field_kinds, node_types, problems_of, refusals
 from app.platform.parked_nodes import fetch_parked
-from app.platform.workflows import RunHold, Verdict, WorkflowRun, fetch_graph, fetch_nodes
+from app.platform.workflows import RunHold, RunLost, Verdict, WorkflowRun, fetch_graph, fetch_nodes
 from app.settings import settings
 from app.workflow import (
     Graph,
@@ -32,18 +31,21 @@ from app.workflow import (
 log = structlog.get_logger(__name__)
 
 
-def execute(database: Database, run: WorkflowRun, hold: RunHold) -> Ending | None:
+def execute(
+    database: Database, run: WorkflowRun, hold: RunHold, *, models: Models | None = None
+) -> Ending | None:
     """Bring a run to its end, from wherever an earlier attempt left it.
 
     None if there is nothing more to do for this attempt: somebody else ended the run, or all that is left of
     it waits. Then the run is put down and its claim released; its message comes again when a node has its
     turn, and counts neither as an error nor as a death.
 
-    The nodes' rows are written; the run's own row is the caller's, in the transaction that ends the claim.
-    Raises `InvalidWorkflow` before anything is started, `PutBack` when the process is about to end, and
-    `StaleClaim` when a newer attempt has the run.
+    `models` is who the nodes ask; a team has its members answer. The nodes' rows are written; the run's own
+    row is the caller's, in the transaction that ends the claim. Raises `InvalidWorkflow` before anything is
+    started, `PutBack` when the process is about to end, `StaleClaim` when a newer attempt has the run, and
+    any `RunStopped` of the `models`.
     """
-    crew = Crew()
+    crew = Crew[Try, Ended]()
     try:
         with ExitStack() as around:
             around.enter_context(pulse(database, hold, settings().workflow_heartbeat_ms / 1000, crew.tell))
@@ -53,7 +55,7 @@ def execute(database: Database, run: WorkflowRun, hold: RunHold) -> Ending | Non
             progress = Progress(
                 graph, results_that_stand((row.model_dump() for row in stored), Resumption.RECOVERY)
             )
-            trier = Trier(database, run, clean_root_inputs(run.context_inputs))
+            trier = Trier(database, run, clean_root_inputs(run.context_inputs), models)
             loop = RunLoop(database, hold, progress, trier, crew, budget=Budget(run), worked_ms=worked_ms)
             return loop.run_to_end(
                 {str(row.node_id): row for row in stored}, fetch_parked(database, run.run_id)

@@ -14,12 +14,12 @@ from app.engine.budget import Budget
 from app.engine.crew import Crew, News, ShutdownBegun, Trouble
 from app.engine.page import Page
 from app.engine.summary import Ending
-from app.engine.tries import Parked, Tried, Trier
+from app.engine.tries import Ended, Parked, Tried, Trier, Try
 from app.engine.waits import Waits
-from app.engine.writing import RunLost, write
+from app.engine.writing import write
 from app.errors import PutBack
 from app.platform.parked_nodes import ParkedNode
-from app.platform.workflows import NodeRow, RunHold, Verdict
+from app.platform.workflows import NodeRow, RunHold, RunLost, Verdict
 from app.settings import settings
 from app.workflow import Advance, NodeId, NodeStatus, Progress, Standing, Start, Stop
 
@@ -36,7 +36,7 @@ class RunLoop:
         hold: RunHold,
         progress: Progress,
         trier: Trier,
-        crew: Crew,
+        crew: Crew[Try, Ended],
         *,
         budget: Budget,
         worked_ms: int = 0,
@@ -103,7 +103,7 @@ class RunLoop:
         nodes = self._progress.graph.nodes
         return [n for n in nodes if n not in parked and self._progress.status_of(n) is waiting]
 
-    def _hear(self, news: list[News]) -> None:
+    def _hear(self, news: list[Ended | News[Try]]) -> None:
         """Take in what happened, or that time has passed."""
         page = self._new_page()
         for item in news:
@@ -115,11 +115,13 @@ class RunLoop:
             self._stop(Stop.TIMED_OUT, f"the run took longer than {limit_ms} ms", page)
         self._turn(page)
 
-    def _hear_one(self, item: News, page: Page) -> None:
+    def _hear_one(self, item: Ended | News[Try], page: Page) -> None:
         match item:
-            case Tried() | Parked() | Trouble() if not self._leaves_work(item.node_id, item.number):
+            case Tried() | Parked() if not self._leaves_work(item.node_id, item.number):
                 # The run was stopped, or the try given up, before it ended; what it bought is bought.
-                page.calls += [] if isinstance(item, Trouble) else item.calls
+                page.calls += item.calls
+            case Trouble() if not self._leaves_work(*item.work):
+                pass
             case Tried():
                 self._take_in(item, page)
             case Parked():
@@ -196,10 +198,10 @@ class RunLoop:
         write(self._database, self._hold, page)
         for node_id, number in tries:
             self._at_work[node_id] = number
-            limit_ms = self._progress.graph.nodes[node_id].config.timeout_ms + GRACE_MS
+            limit_ms = self._trier.time_limit_ms(self._progress.graph.nodes[node_id]) + GRACE_MS
             self._limits.add(time.monotonic() + limit_ms / 1000, node_id, number)
             work = partial(self._trier.attempt, self._starts[node_id], number, self._waits.resumed(node_id))
-            self._crew.set_to(node_id, number, work)
+            self._crew.set_to((node_id, number), work)
 
     def _next_tries(self) -> list[tuple[NodeId, int]]:
         """What there is room for, by node and number of the try; a second try goes before a first one."""

@@ -5,20 +5,33 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
+from uuid import UUID
 
 import psycopg2
 import structlog
 
 from app.database import Database
 from app.errors import DatabaseError
-from app.platform.workflows import RunHold, Verdict
+from app.platform.workflows import Verdict
 
 log = structlog.get_logger(__name__)
 
 
+class Hold(Protocol):
+    """One attempt's hold on a run, of a workflow or a team."""
+
+    @property
+    def run_id(self) -> UUID:
+        """The run."""
+
+    def beat(self, database: Database) -> Verdict:
+        """Say that the run is being worked on, and learn whether it still should be."""
+
+
 @contextmanager
 def pulse(
-    database: Database, hold: RunHold, interval_seconds: float, tell: Callable[[Verdict], None]
+    database: Database, hold: Hold, interval_seconds: float, tell: Callable[[Verdict], None]
 ) -> Iterator[None]:
     """Beat at once and at every interval during the block.
 
@@ -46,7 +59,7 @@ def pulse(
         over.set()
 
 
-def _beat(database: Database, hold: RunHold) -> Verdict:
+def _beat(database: Database, hold: Hold) -> Verdict:
     try:
         return hold.beat(database)
     except (psycopg2.Error, DatabaseError) as error:

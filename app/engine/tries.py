@@ -11,9 +11,9 @@ import structlog
 from app import alerts
 from app.calls import Call, collect_calls
 from app.database import CONNECTION_ERRORS, Database
-from app.errors import DatabaseError, GiveUp, PutBack, RetryLater
+from app.errors import DatabaseError, GiveUp, PutBack, RetryLater, WorkerError
 from app.nodes import Models, run_node
-from app.platform.workflows import WorkflowRun
+from app.platform.workflows import RunLost, WorkflowRun
 from app.workflow import (
     Node,
     NodeFailure,
@@ -65,6 +65,15 @@ class Parked:
     calls: list[Call] = field(default_factory=list)
 
 
+class RunStopped(WorkerError):  # noqa: N818 - an outcome, read aloud in except clauses
+    """Whoever answers the nodes can't go on now: the run ends for this attempt, and no node with it."""
+
+
+#: A try by its node and its number, and what it ends in.
+Try = tuple[NodeId, int]
+Ended = Tried | Parked
+
+
 @dataclass(frozen=True)
 class Resumed:
     """What a node finds that has waited: its memo, and the answer {data, by, at} if one came."""
@@ -76,14 +85,16 @@ class Resumed:
 class Trier:
     """Tries the nodes of one run; safe to use from many threads."""
 
-    def __init__(self, database: Database, run: WorkflowRun, inputs: JsonObject) -> None:
+    def __init__(
+        self, database: Database, run: WorkflowRun, inputs: JsonObject, models: Models | None = None
+    ) -> None:
         self._database = database
         self._run = run
-        self._models = Models(database, run)
+        self._models = models or Models(database, run)
         self._inputs = inputs
 
     def attempt(self, start: Start, number: int, resumed: Resumed | None = None) -> Tried | Parked:
-        """Do a node's work once. Raises only what speaks of the database, not of the node."""
+        """Do a node's work once. Raises only what speaks of the database or the run, not of the node."""
         began = time.monotonic()
         labels: JsonObject | None = None
         failure: NodeFailure | None = None
@@ -104,7 +115,7 @@ class Trier:
             failure = error
         except (GiveUp, RetryLater) as error:
             failure = NodeFailure.from_job_error(error)
-        except (*CONNECTION_ERRORS, DatabaseError):
+        except (RunStopped, RunLost, *CONNECTION_ERRORS, DatabaseError):
             raise
         except Exception as error:
             log.exception("node ended in an unexpected error", nodeId=start.node.id)
@@ -121,9 +132,13 @@ class Trier:
             calls=calls,
         )
 
+    def time_limit_ms(self, node: Node) -> int:
+        """How long one try of a node may take."""
+        return node.config.timeout_ms * self._models.most_turns(node)
+
     def give_up(self, node: Node, number: int) -> Tried:
         """What becomes of a try that has had its time, whatever its thread is still at."""
-        timeout_ms = node.config.timeout_ms
+        timeout_ms = self.time_limit_ms(node)
         failure = NodeFailure.timed_out(timeout_ms)
         usage = self._models.usage_of(node)
         return Tried(node.id, number, timeout_ms, failure.result, failure, usage=usage)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 from app.database import Database
 from app.engine.tries import Resumed
-from app.engine.writing import RunLost, patiently
+from app.engine.writing import patiently
 from app.platform.parked_nodes import ParkedNode, Taken, put_down, take_up
-from app.platform.workflows import RunHold, Verdict
+from app.platform.workflows import RunHold, RunLost, Verdict
 from app.workflow import NodeId, Progress
 
 #: How often a run that is at work looks whether its parked nodes have their turn.

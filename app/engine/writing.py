@@ -10,22 +10,13 @@ import structlog
 
 from app.database import CONNECTION_ERRORS, Database
 from app.engine.page import Page
-from app.errors import WorkerError
-from app.platform.workflows import RunHold, Verdict
+from app.platform.workflows import RunHold, RunLost, Verdict
 
 log = structlog.get_logger(__name__)
 
 #: A page is worth some tries: what is lost with it may have been paid for.
 TRIES = 4
 PAUSE_SECONDS = 0.5
-
-
-class RunLost(WorkerError):  # noqa: N818 - an outcome, read aloud in except clauses
-    """The run is not this attempt's any more; `verdict` says why."""
-
-    def __init__(self, verdict: Verdict) -> None:
-        super().__init__(verdict.value)
-        self.verdict = verdict
 
 
 Answer = TypeVar("Answer")

@@ -19,7 +19,7 @@ from app.nodes import (
     web,
 )
 from app.nodes.checking import problems_of
-from app.nodes.models import Models
+from app.nodes.models import Models, usage_of
 from app.nodes.registry import Effect, NodeType, catching_types, field_kinds, node_type, node_types, refusals
 from app.nodes.running import run_node
 from app.nodes.settings import NodeSettings, spelled
@@ -55,4 +55,5 @@ __all__ = [
     "refusals",
     "run_node",
     "spelled",
+    "usage_of",
 ]

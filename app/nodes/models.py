@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from contextlib import AbstractContextManager
-from uuid import uuid5
+from typing import Protocol
+from uuid import UUID, uuid5
 
 from pydantic import SecretStr
 
@@ -14,7 +14,6 @@ from app.memo import Memo
 from app.nodes.lenses import Lenses
 from app.platform.keys import Payer, for_payer
 from app.platform.lens_nodes import fetch_provider
-from app.platform.workflows import WorkflowRun
 from app.providers.catalog import TEXT_PROVIDERS
 from app.providers.moderating import moderate
 from app.settings import settings
@@ -24,10 +23,30 @@ from app.workflow import Node, NodeFailure, NodeId, Usage
 DEFAULT_MODEL = "claude-sonnet-4-6"
 
 
+class Customer(Protocol):
+    """The run, of a workflow or a team, for which models are asked."""
+
+    @property
+    def run_id(self) -> UUID:
+        """Its id."""
+
+    @property
+    def owner_lenser_id(self) -> UUID | None:
+        """Whom it belongs to."""
+
+    @property
+    def ai_lenser_id(self) -> UUID | None:
+        """The agent that runs it, whose memory goes before the prompts of lenses."""
+
+    @property
+    def global_model_id(self) -> str | None:
+        """The key of its own model, in spite of the name."""
+
+
 class Models:
     """Asks models for the nodes of one run; safe to use from many threads."""
 
-    def __init__(self, database: Database, run: WorkflowRun) -> None:
+    def __init__(self, database: Database, run: Customer) -> None:
         self.lenses = Lenses(database, run.ai_lenser_id)
         self._database = database
         self._run = run
@@ -41,42 +60,61 @@ class Models:
         `named` is the model that the settings of the node's type name. Raises `NodeFailure` where moderation
         says so, `GiveUp`, `RetryLater`, or `PutBack` where a limit or a breaker forbids the call yet.
         """
-        chosen = node.config.model_id or named or self._run.global_model_id or DEFAULT_MODEL
-        model = self._found(chosen)
         seconds = node.config.timeout_ms / 1000
         if node.config.moderation in ("input", "both"):
             self._moderate("input", _shown(prompt), seconds)
-        key = self.key_for(model.provider)
-        with self._passage(node, model, key):
-            answer = providers.ask(model, prompt, key=key, deadline_seconds=seconds)
-        self.count(
-            node,
-            Usage(answer.provider, answer.model, answer.tokens_in, answer.tokens_out, answer.latency_ms),
-        )
+        answer = self.answer(node, prompt, node.config.model_id or named)
         if node.config.moderation in ("output", "both"):
             self._moderate("output", answer.text, seconds)
         return answer
+
+    def answer(self, node: Node, prompt: providers.Prompt, model_key: str | None) -> providers.Answer:
+        """What answers a node's question, counted for it.
+
+        A node that has asked before waits for its place under the provider's limits, since it would have to
+        buy again what it has by now; any other raises `PutBack` and holds no thread.
+        """
+        before = self.usage_of(node)
+        seconds = node.config.timeout_ms / 1000
+        call = f"{node.id}, call {before.calls if before else 0}"
+        answer = self.put(call, model_key, prompt, seconds, patience_seconds=seconds if before else 0.0)
+        self.count(node, usage_of(answer))
+        return answer
+
+    def most_turns(self, _node: Node) -> int:
+        """How many answers, each within the node's time limit, one try of a node may wait for."""
+        return 1
+
+    def put(
+        self,
+        call: str,
+        model_key: str | None,
+        prompt: providers.Prompt,
+        deadline_seconds: float,
+        *,
+        patience_seconds: float = 0.0,
+    ) -> providers.Answer:
+        """The answer of this model, else of the run's own, else of the platform's default.
+
+        `call` is the same when the run asks the same again. Raises `GiveUp`, `RetryLater`, or `PutBack` where
+        the provider's limits have no place for the call within `patience_seconds`.
+        """
+        model = self._found(model_key or self._run.global_model_id or DEFAULT_MODEL)
+        key = self.key_for(model.provider)
+        place = limits.passage(
+            self._database,
+            uuid5(self._run.run_id, call),
+            limits.Quota(model.provider, model.key, providers.key_ref(key), str(self._run.owner_lenser_id)),
+            hold_seconds=deadline_seconds,
+            patience_seconds=patience_seconds,
+        )
+        with place:
+            return providers.ask(model, prompt, key=key, deadline_seconds=deadline_seconds)
 
     def key_for(self, provider: str) -> SecretStr:
         """The key that pays for the run's calls to a provider; raises `GiveUp` where there is none."""
         payer = Payer("platform_credit", None, self._run.owner_lenser_id)
         return for_payer(self._database, settings(), payer, provider)
-
-    def _passage(self, node: Node, model: providers.Model, key: SecretStr) -> AbstractContextManager[None]:
-        """A place under the limits of the model's provider while it is asked.
-
-        A node that has asked before waits for it, since it would have to buy again what it has by now; any
-        other raises `PutBack` and holds no thread.
-        """
-        before = self.usage_of(node)
-        timeout_seconds = node.config.timeout_ms / 1000
-        return limits.passage(
-            self._database,
-            uuid5(self._run.run_id, f"{node.id}, call {before.calls if before else 0}"),
-            limits.Quota(model.provider, model.key, providers.key_ref(key), str(self._run.owner_lenser_id)),
-            hold_seconds=timeout_seconds,
-            patience_seconds=timeout_seconds if before else 0.0,
-        )
 
     def _moderate(self, policy: str, text: str, deadline_seconds: float) -> None:
         """Raise `NodeFailure` `moderation_blocked` for what nobody should be shown.
@@ -110,3 +148,8 @@ class Models:
 def _shown(prompt: providers.Prompt) -> str:
     """Everything that a model would be told."""
     return "\n\n".join(filter(None, (prompt.system, *(turn.text for turn in prompt.earlier), prompt.text)))
+
+
+def usage_of(answer: providers.Answer) -> Usage:
+    """What one answer has taken."""
+    return Usage(answer.provider, answer.model, answer.tokens_in, answer.tokens_out, answer.latency_ms)

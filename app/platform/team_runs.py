@@ -14,6 +14,7 @@ from app.database import Database
 from app.errors import JobError
 from app.platform.json_values import storable
 from app.platform.rows import only_row
+from app.teams import Role
 
 
 class TeamMember(BaseModel):
@@ -22,7 +23,7 @@ class TeamMember(BaseModel):
     member_id: UUID
     agent_id: UUID
     profile_id: UUID
-    role: str
+    role: Role
     responsibility: str | None
     lane: int
     sort_order: int
@@ -34,7 +35,8 @@ class TeamMember(BaseModel):
 class TeamRun(BaseModel):
     """A team run as worker.fn_running_team_run describes it; members are in their order.
 
-    `ai_lenser_id` is the agent that runs alone where there is no team, and leads where there is one.
+    `ai_lenser_id` is the agent that the run belongs to, and that runs alone where there is no team. `inputs`
+    are what the run was started with, `asked` the reviews about which a person has decided.
     """
 
     team_run_id: UUID
@@ -47,23 +49,28 @@ class TeamRun(BaseModel):
     team_id: UUID | None
     workflow_id: UUID | None
     workflow_run_id: UUID | None
-    metadata: dict[str, JsonValue]
+    inputs: dict[str, JsonValue]
+    asked: list[str]
     recursion_depth: int
     shared_scratchpad: dict[str, JsonValue]
     shared_scratchpad_version: int
     members: list[TeamMember]
 
     @property
-    def inputs(self) -> dict[str, JsonValue]:
-        """What the run was started with."""
-        found = self.metadata.get("inputs")
-        return found if isinstance(found, dict) else {}
+    def run_id(self) -> UUID:
+        """The run's id."""
+        return self.team_run_id
+
+    @property
+    def global_model_id(self) -> str | None:
+        """The model of members that have none: that of the agent which the run belongs to."""
+        return self.model_key
 
 
 class TeamStep(BaseModel):
     """What a member is at; a step with the same node, lane, title and member is written again."""
 
-    member_id: UUID
+    member_id: UUID | None
     node_id: UUID | None = None
     lane: int = 0
     title: str

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, JsonValue, NonNegativeInt
 
 from app.calls import Call, call_parameters
 from app.database import Database
-from app.errors import JobError
+from app.errors import JobError, WorkerError
 from app.platform.json_values import storable
 from app.platform.rows import only_row
 from app.platform.run_events import RunEvent, event_parameters
@@ -106,6 +106,14 @@ class Verdict(StrEnum):
     ENDED = "ended"
     TAKEN = "taken"
     GONE = "gone"
+
+
+class RunLost(WorkerError):  # noqa: N818 - an outcome, read aloud in except clauses
+    """The run is not this attempt's any more; `verdict` says why."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict.value)
+        self.verdict = verdict
 
 
 class RunHold(BaseModel):

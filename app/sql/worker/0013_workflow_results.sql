@@ -2,21 +2,25 @@
 
 -- Whether an attempt may still write to a run, which it locks:
 -- ours | stale (a newer attempt has it) | cancelled | ended (otherwise, or to be run again) | taken (by a
--- worker that is none of ours) | gone (deleted).
+-- worker that is none of ours) | gone (deleted). A run that a team is at is cancelled, or ends, with its team run.
 CREATE FUNCTION worker.fn_run_verdict(p_message_id uuid, p_attempt integer, p_run_id uuid) RETURNS text
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     v_run lenses.workflow_runs;
+    v_team_status text;
 BEGIN
     SELECT * INTO v_run FROM lenses.workflow_runs r WHERE r.id = p_run_id FOR NO KEY UPDATE;
     IF v_run.id IS NULL THEN
         RETURN 'gone';
-    ELSIF NOT EXISTS (SELECT FROM worker.claims c WHERE c.message_id = p_message_id
-                      AND c.attempt = p_attempt AND c.finished_at IS NULL) THEN
+    END IF;
+    SELECT t.status INTO v_team_status
+    FROM worker.claims c LEFT JOIN agents.team_runs t ON c.kind = 'team_run' AND t.id = c.job
+    WHERE c.message_id = p_message_id AND c.attempt = p_attempt AND c.finished_at IS NULL;
+    IF NOT FOUND THEN
         RETURN 'stale';
-    ELSIF v_run.status = 'cancelled' THEN
+    ELSIF 'cancelled' IN (v_run.status, v_team_status) THEN
         RETURN 'cancelled';
-    ELSIF v_run.status NOT IN ('running', 'streaming', 'recovered') THEN
+    ELSIF v_run.status NOT IN ('running', 'streaming', 'recovered') OR v_team_status <> 'running' THEN
         RETURN 'ended';
     ELSIF coalesce(v_run.run_worker_id, '') NOT LIKE 'lf-worker/%' THEN
         RETURN 'taken';
@@ -205,6 +209,14 @@ BEGIN
     IF v_verdict = 'stale' OR v_verdict = 'ours' THEN
         RETURN false;
     END IF;
+    -- A team run that was ended for itself ends its workflow run.
+    PERFORM worker.finish_workflow_run(p_run_id, t.status)
+    FROM worker.claims c JOIN agents.team_runs t ON t.id = c.job
+    WHERE c.message_id = p_message_id AND c.kind = 'team_run' AND t.workflow_run_id = p_run_id
+      AND t.status IN ('completed', 'failed', 'cancelled');
+    PERFORM worker.fn_close_open_steps(t.id, t.status)
+    FROM worker.claims c JOIN agents.team_runs t ON t.id = c.job
+    WHERE c.message_id = p_message_id AND c.kind = 'team_run' AND t.status IN ('completed', 'failed', 'cancelled');
     SELECT r.status INTO v_status FROM lenses.workflow_runs r WHERE r.id = p_run_id;
     IF v_status IN ('completed', 'failed', 'cancelled', 'timed_out') THEN
         PERFORM worker.fn_close_run(p_run_id, v_status);

@@ -1,5 +1,11 @@
 -- Team runs: which may begin, how one is claimed together with its workflow run, what members write, the end.
 
+ALTER TABLE worker.claims DROP CONSTRAINT claims_outcome_check;
+ALTER TABLE worker.claims ADD CONSTRAINT claims_outcome_check CHECK (outcome IN (
+    'succeeded', 'failed', 'poison', 'gone', 'requeued', 'handed_over',
+    'blocked'  -- a person must decide; the decision brings a new ticket
+));
+
 -- A number from the settings of an agent's workspace, or null; the platform's columns are read by name, so that
 -- one that is missing is only not enforced.
 CREATE FUNCTION worker.fn_workspace_setting(p_ai_lenser_id uuid, p_name text) RETURNS text
@@ -54,6 +60,14 @@ LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE WHEN jsonb_typeof(p_value) = 'object' THEN p_value ELSE '{}' END
 $$;
 
+-- What a team run was started with, and what its owner changed when approving it.
+CREATE FUNCTION worker.fn_team_inputs(p_metadata jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = '' AS $$
+    SELECT worker.fn_object(p_metadata -> 'inputs') || CASE WHEN c.changes ? 'inputs'
+        THEN worker.fn_object(c.changes -> 'inputs') ELSE c.changes END
+    FROM (SELECT worker.fn_object(p_metadata -> 'decision_modifications') AS changes) AS c
+$$;
+
 -- The workflow run of a team run, begun: the linked one if it is there and has not ended, else a new one. It
 -- keeps its own inputs, under those of the team run and what the owner changed when approving. One that
 -- another worker is executing is not taken from it.
@@ -64,16 +78,13 @@ LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     v_team agents.team_runs;
     v_inputs jsonb;
-    v_changes jsonb;
     v_run uuid;
 BEGIN
     SELECT * INTO v_team FROM agents.team_runs t WHERE t.id = p_team_run_id FOR NO KEY UPDATE;
     IF v_team.workflow_id IS NULL THEN
         RAISE EXCEPTION 'team run % is unknown or has no workflow', p_team_run_id USING ERRCODE = '22023';
     END IF;
-    v_changes := worker.fn_object(v_team.metadata -> 'decision_modifications');
-    v_inputs := worker.fn_object(v_team.metadata -> 'inputs')
-        || CASE WHEN v_changes ? 'inputs' THEN worker.fn_object(v_changes -> 'inputs') ELSE v_changes END;
+    v_inputs := worker.fn_team_inputs(v_team.metadata);
     SELECT r.id INTO v_run FROM lenses.workflow_runs r
     WHERE r.id = v_team.workflow_run_id AND (
         r.status IN ('pending', 'pending_approval', 'queued')
@@ -117,7 +128,8 @@ CREATE FUNCTION worker.fn_running_team_run(p_team_run_id uuid) RETURNS jsonb
 LANGUAGE sql SET search_path = '' AS $$
     SELECT jsonb_build_object(
         'team_run_id', t.id, 'ai_lenser_id', t.ai_lenser_id, 'team_id', t.team_id, 'workflow_id', t.workflow_id,
-        'workflow_run_id', t.workflow_run_id, 'metadata', t.metadata, 'recursion_depth', t.recursion_depth,
+        'workflow_run_id', t.workflow_run_id, 'inputs', worker.fn_team_inputs(t.metadata),
+        'asked', coalesce(t.metadata -> 'asked', '[]'), 'recursion_depth', t.recursion_depth,
         'shared_scratchpad', t.shared_scratchpad, 'shared_scratchpad_version', t.shared_scratchpad_version,
         'profile_id', a.profile_id, 'display_name', coalesce(a.display_name, 'Agent'), 'persona', a.personality_note,
         'owner_lenser_id', (SELECT o.owner_lenser_id FROM agents.ownerships o
@@ -205,7 +217,7 @@ BEGIN
 END $$;
 
 -- Merge keys into the scratchpad that the members share and give its new version; 40001 when it is no longer
--- at the version that the writer had read.
+-- at the version that the writer had read, 54000 when it would be longer than 256 KiB.
 CREATE FUNCTION worker.merge_shared_scratchpad(p_team_run_id uuid, p_patch jsonb, p_version integer) RETURNS integer
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
@@ -218,6 +230,8 @@ BEGIN
     RETURNING t.shared_scratchpad_version INTO v_version;
     IF v_version IS NULL THEN
         RAISE EXCEPTION 'the shared scratchpad is not at version % any more', p_version USING ERRCODE = '40001';
+    ELSIF (SELECT octet_length(t.shared_scratchpad::text) FROM agents.team_runs t WHERE t.id = p_team_run_id) > 262144 THEN
+        RAISE EXCEPTION 'team_scratchpad_cap_exceeded' USING ERRCODE = '54000';
     END IF;
     RETURN v_version;
 END $$;
@@ -236,7 +250,7 @@ BEGIN
         blocker_summary = p_blocker, payload = s.payload || p_payload, updated_at = now(),
         completed_at = CASE WHEN p_status IN ('completed', 'failed', 'skipped') THEN now() END
     WHERE s.team_run_id = p_team_run_id AND s.title = p_title AND s.lane = p_lane
-      AND s.workflow_node_id IS NOT DISTINCT FROM p_node_id AND s.payload ->> 'member_id' = p_member_id::text
+      AND s.workflow_node_id IS NOT DISTINCT FROM p_node_id AND s.payload ->> 'member_id' IS NOT DISTINCT FROM p_member_id::text
     RETURNING s.id INTO v_step;
     IF v_step IS NULL THEN
         INSERT INTO agents.agent_run_steps (
@@ -247,6 +261,102 @@ BEGIN
     END IF;
     RETURN v_step;
 END $$;
+
+-- Whether an attempt may still write to a team run, which it locks:
+-- ours | stale (a newer attempt has it) | cancelled | ended (otherwise, or to be run again) | gone (deleted).
+CREATE FUNCTION worker.fn_team_verdict(p_message_id uuid, p_attempt integer, p_team_run_id uuid) RETURNS text
+LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    v_status text;
+BEGIN
+    SELECT t.status INTO v_status FROM agents.team_runs t WHERE t.id = p_team_run_id FOR NO KEY UPDATE;
+    IF v_status IS NULL THEN
+        RETURN 'gone';
+    ELSIF NOT EXISTS (SELECT FROM worker.claims c WHERE c.message_id = p_message_id
+                      AND c.attempt = p_attempt AND c.finished_at IS NULL) THEN
+        RETURN 'stale';
+    ELSIF v_status = 'cancelled' THEN
+        RETURN 'cancelled';
+    ELSIF v_status <> 'running' THEN
+        RETURN 'ended';
+    END IF;
+    RETURN 'ours';
+END $$;
+
+-- Say that a team run is being worked on, and learn whether it still should be: the verdicts above, or killed
+-- (a kill switch is on for the run, its agent or everything).
+CREATE FUNCTION worker.heartbeat_team_run(p_message_id uuid, p_attempt integer, p_team_run_id uuid) RETURNS text
+LANGUAGE plpgsql SET search_path = worker, public AS $$
+DECLARE
+    v_verdict text := worker.fn_team_verdict(p_message_id, p_attempt, p_team_run_id);
+    v_agent uuid;
+BEGIN
+    IF v_verdict <> 'ours' THEN
+        RETURN v_verdict;
+    END IF;
+    UPDATE agents.team_runs t SET updated_at = now() WHERE t.id = p_team_run_id RETURNING t.ai_lenser_id INTO v_agent;
+    IF fn_kill_switch_active('run', p_team_run_id) OR fn_kill_switch_active('agent', v_agent) THEN
+        RETURN 'killed';
+    END IF;
+    RETURN 'ours';
+END $$;
+
+-- Have a person decide before a team run goes on: it is blocked, holds no claim, and is queued again by the
+-- owner's approval. p_asked tells the turn that asked, so that nobody is asked twice about it.
+CREATE FUNCTION worker.block_team_run(p_team_run_id uuid, p_asked text, p_reason text) RETURNS void
+LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    v_run uuid;
+BEGIN
+    UPDATE agents.team_runs t
+    SET status = 'blocked', approval_status = 'pending', updated_at = now(),
+        metadata = t.metadata || jsonb_build_object(
+            'asked', coalesce(t.metadata -> 'asked', '[]') || to_jsonb(p_asked), 'approval_reason', p_reason)
+    WHERE t.id = p_team_run_id AND t.status = 'running' RETURNING t.workflow_run_id INTO v_run;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    UPDATE agents.agent_run_steps s SET status = 'blocked', blocker_summary = p_reason, updated_at = now()
+    WHERE s.team_run_id = p_team_run_id AND s.status IN ('queued', 'running');
+    UPDATE lenses.workflow_node_results n SET status = 'pending', waiting_reason = 'human_input'
+    WHERE n.run_id = v_run AND n.status IN ('running', 'streaming', 'retrying');
+    UPDATE lenses.workflow_runs r SET status = 'pending_approval', run_worker_id = NULL, active_node_id = NULL
+    WHERE r.id = v_run AND r.status IN ('running', 'streaming', 'recovered');
+    PERFORM worker.append_team_run_event(
+        p_team_run_id, 'approval_requested', jsonb_build_object('reason', p_reason, 'turn', p_asked));
+END $$;
+
+-- Steps that nobody is at any more end with their run.
+CREATE FUNCTION worker.fn_close_open_steps(p_team_run_id uuid, p_run_status text) RETURNS void
+LANGUAGE sql SET search_path = '' AS $$
+    UPDATE agents.agent_run_steps s
+    SET status = CASE p_run_status WHEN 'failed' THEN 'failed' ELSE 'skipped' END, updated_at = now(), completed_at = now()
+    WHERE s.team_run_id = p_team_run_id AND s.status IN ('queued', 'running', 'blocked')
+$$;
+
+-- Tidy up after a team run that somebody else ended while an attempt was at it; the claim ends as gone. False
+-- when the attempt is stale itself.
+CREATE FUNCTION worker.close_ended_team_run(p_message_id uuid, p_attempt integer, p_team_run_id uuid) RETURNS boolean
+LANGUAGE plpgsql SET search_path = '' AS $$
+BEGIN
+    IF worker.fn_team_verdict(p_message_id, p_attempt, p_team_run_id) IN ('stale', 'ours') THEN
+        RETURN false;
+    END IF;
+    PERFORM worker.fn_close_open_steps(t.id, t.status) FROM agents.team_runs t
+    WHERE t.id = p_team_run_id AND t.status IN ('completed', 'failed', 'cancelled');
+    RETURN worker.finish_claim(p_message_id, p_attempt, 'gone') = 'ours';
+END $$;
+
+-- What the last nodes of a workflow run gave, by their names, while its graph is still known.
+CREATE FUNCTION worker.fn_run_outputs(p_run_id uuid) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = '' AS $$
+    SELECT coalesce(jsonb_object_agg(coalesce(n.node ->> 'label', n.node ->> 'id'), r.output_data -> 'output'), '{}')
+    FROM worker.run_graphs g CROSS JOIN jsonb_array_elements(g.graph -> 'nodes') AS n (node)
+    JOIN lenses.workflow_node_results r ON r.run_id = g.run_id AND r.node_id = (n.node ->> 'id')::uuid
+    WHERE g.run_id = p_run_id AND r.status = 'completed' AND NOT EXISTS (
+        SELECT FROM jsonb_array_elements(g.graph -> 'edges') AS e (edge)
+        WHERE e.edge ->> 'source_node_id' = n.node ->> 'id')
+$$;
 
 -- End a team run that has not ended: an earlier attempt's error goes, a cancelled one stays cancelled.
 CREATE FUNCTION worker.fn_worker_finalize_team_run(
@@ -263,9 +373,7 @@ BEGIN
                                                   ELSE jsonb_build_object('error', p_error_message) END
     WHERE t.id = p_team_run_id AND t.status IN ('queued', 'running', 'blocked');
     IF FOUND THEN
-        UPDATE agents.agent_run_steps s
-        SET status = CASE p_status WHEN 'failed' THEN 'failed' ELSE 'skipped' END, updated_at = now(), completed_at = now()
-        WHERE s.team_run_id = p_team_run_id AND s.status IN ('queued', 'running', 'blocked');
+        PERFORM worker.fn_close_open_steps(p_team_run_id, p_status);
         PERFORM worker.append_team_run_event(
             p_team_run_id, 'run_' || p_status, jsonb_strip_nulls(jsonb_build_object('error', p_error_message)));
     END IF;
@@ -367,7 +475,7 @@ CREATE TRIGGER lf_worker_ticket_changed_team_run AFTER UPDATE OF status, approva
     FOR EACH ROW WHEN (
         (NEW.status = 'queued' AND NEW.approval_status IN ('not_required', 'approved')
          AND (OLD.status <> 'queued' OR OLD.approval_status NOT IN ('not_required', 'approved')))
-        OR (OLD.status = 'running' AND NEW.status IN ('completed', 'failed', 'cancelled')))
+        OR (OLD.status = 'running' AND NEW.status IN ('completed', 'failed', 'cancelled', 'blocked')))
     EXECUTE FUNCTION worker.fn_ticket_changed_team_run();
 
 REVOKE ALL ON ALL TABLES IN SCHEMA worker FROM PUBLIC;

@@ -1,0 +1,207 @@
+"""The minutes of a run: what was said in which turn, read again by the next attempt."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from uuid import UUID
+
+from psycopg2.extensions import cursor
+from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter
+
+from app import providers
+from app.calls import Call
+from app.database import Database
+from app.errors import JobError, PutBack
+from app.platform.team_holds import TeamHold, current_scratchpad_version, fetch_spoken
+from app.platform.team_runs import (
+    TeamMessage,
+    TeamStep,
+    append_event,
+    merge_scratchpad,
+    save_step,
+    send_message,
+)
+from app.teams import ReviewVerdict, Turn, TurnKey, TurnKind, read_review
+
+#: Characters of what was said that stand in the step's summary.
+SUMMARY_CHARACTERS = 280
+
+_ANSWER = TypeAdapter(providers.Answer)
+
+
+class Topic(BaseModel):
+    """What turns are about: one question that a node asks, or the shared task if it names none.
+
+    `question` tells a node's questions apart, `part` is how often the same one was asked before, and `number`
+    counts the node's questions from 0.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    node_id: UUID | None = None
+    question: str = ""
+    part: int = 0
+    number: int = 0
+
+
+#: What a shared task is about.
+SHARED_TASK = Topic()
+
+
+class Spoken(BaseModel):
+    """What was said in a finished turn, as its step keeps it."""
+
+    title: str
+    agent_id: UUID
+    topic: Topic
+    message_id: UUID
+    answer: dict[str, JsonValue]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a turn came to: the answer, and the message that told the others."""
+
+    answer: providers.Answer
+    message_id: UUID
+
+
+class Minutes:
+    """Keeps the turns of one run, each in one transaction with its message, note and event.
+
+    Safe to use from many threads.
+    """
+
+    def __init__(self, database: Database, hold: TeamHold) -> None:
+        self._database = database
+        self._hold = hold
+        self._guard = threading.Lock()
+        #: Calls to providers that are not written down yet.
+        self.calls: list[Call] = []
+        self._kept: dict[tuple[Topic, TurnKey], Kept] = {}
+        for row in fetch_spoken(database, hold.team_run_id):
+            spoken = Spoken.model_validate(row)
+            key = spoken.topic, TurnKey(spoken.title, spoken.agent_id)
+            self._kept[key] = Kept(_ANSWER.validate_python(spoken.answer), spoken.message_id)
+
+    def said(self, topic: Topic = SHARED_TASK) -> dict[TurnKey, str]:
+        """What was said about a topic."""
+        return {key: answer.text for key, answer in self.answers(topic).items()}
+
+    def answers(self, topic: Topic) -> dict[TurnKey, providers.Answer]:
+        """The answers of all finished turns about a topic."""
+        with self._guard:
+            return {key: kept.answer for (about, key), kept in self._kept.items() if about == topic}
+
+    def topic(self, node_id: UUID, question: str, part: int) -> Topic:
+        """The topic that a node's question is, as it is known already or new."""
+        with self._guard:
+            known = {topic for topic, _ in self._kept if topic.node_id == node_id}
+        same = (topic for topic in known if (topic.question, topic.part) == (question, part))
+        return next(same, None) or Topic(node_id=node_id, question=question, part=part, number=len(known))
+
+    def begin(self, turns: Iterable[Turn], topic: Topic = SHARED_TASK) -> None:
+        """These turns are at work from now on."""
+        with self._hold.writing(self._database) as tx:
+            for turn in turns:
+                save_step(tx, self._hold.team_run_id, _step(turn, topic, "running"))
+                self._tell(tx, "turn_started", turn, topic)
+
+    def keep(
+        self, turn: Turn, answer: providers.Answer, reply_to: Turn | None = None, topic: Topic = SHARED_TASK
+    ) -> None:
+        """A turn is finished, and the others hear of it."""
+        with self._hold.writing(self._database) as tx:
+            message_id = send_message(
+                tx, self._hold.team_run_id, self._message(turn, answer.text, reply_to, topic)
+            )
+            spoken = Spoken(
+                title=turn.title,
+                agent_id=turn.member.agent_id,
+                topic=topic,
+                message_id=message_id,
+                answer=asdict(answer),
+            )
+            step = _step(turn, topic, "completed", summary=_summary(answer.text))
+            step.payload["spoken"] = spoken.model_dump(mode="json")
+            save_step(tx, self._hold.team_run_id, step)
+            if topic == SHARED_TASK:
+                version = current_scratchpad_version(tx, self._hold.team_run_id)
+                merge_scratchpad(tx, self._hold.team_run_id, {turn.note: answer.text}, version)
+            self._tell(tx, _event(turn, answer.text), turn, topic)
+            self._note_calls(tx)
+        with self._guard:
+            self._kept[topic, turn.key] = Kept(answer, message_id)
+
+    def give_up(self, turn: Turn, error: JobError, topic: Topic = SHARED_TASK) -> None:
+        """A turn went wrong, or has to wait; it may be taken again."""
+        status = "queued" if isinstance(error, PutBack) else "failed"
+        with self._hold.writing(self._database) as tx:
+            step = _step(turn, topic, status, blocker=str(error))
+            save_step(tx, self._hold.team_run_id, step)
+            self._note_calls(tx)
+
+    def _note_calls(self, tx: cursor) -> None:
+        """Write down the calls that turns of a shared task took; the engine does so for nodes."""
+        calls = list(self.calls)
+        if calls:
+            self._hold.note_calls(tx, calls)
+            # Other members may be adding theirs.
+            del self.calls[: len(calls)]
+
+    def _message(self, turn: Turn, text: str, reply_to: Turn | None, topic: Topic) -> TeamMessage:
+        kind = "task_request" if turn.kind is TurnKind.PLAN else "task_response"
+        if turn.kind is TurnKind.REVIEW:
+            sends_back = read_review(text).verdict is ReviewVerdict.REJECT
+            kind = "task_request" if sends_back else "info"
+        with self._guard:
+            parent = self._kept.get((topic, reply_to.key)) if reply_to else None
+        return TeamMessage(
+            sender=turn.member.agent_id,
+            to=reply_to.member.agent_id if reply_to and turn.kind is TurnKind.REVIEW else None,
+            kind=kind,
+            payload={"title": turn.title, "text": text, **_node(topic)},
+            parent_id=parent.message_id if parent else None,
+        )
+
+    def _tell(self, tx: cursor, event: str, turn: Turn, topic: Topic) -> None:
+        told = {"title": turn.title, "member": turn.member.name, "role": turn.member.role, **_node(topic)}
+        append_event(tx, self._hold.team_run_id, event, told)
+
+
+def _step(
+    turn: Turn, topic: Topic, status: str, *, summary: str | None = None, blocker: str | None = None
+) -> TeamStep:
+    return TeamStep(
+        member_id=turn.member.member_id,
+        node_id=topic.node_id,
+        lane=turn.member.lane,
+        title=_title(turn, topic),
+        status=status,
+        summary=summary,
+        blocker=blocker,
+        payload={"round": turn.round, "kind": turn.kind, "member": turn.member.name},
+    )
+
+
+def _title(turn: Turn, topic: Topic) -> str:
+    """The step's name: questions of one node have steps of their own."""
+    return f"{turn.title}, question {topic.number + 1}" if topic.number else turn.title
+
+
+def _event(turn: Turn, text: str) -> str:
+    if turn.kind is not TurnKind.REVIEW:
+        return "turn_completed"
+    events = {ReviewVerdict.ACCEPT: "review_accepted", ReviewVerdict.REJECT: "review_rejected"}
+    return events.get(read_review(text).verdict, "review_undecided")
+
+
+def _node(topic: Topic) -> dict[str, JsonValue]:
+    return {"node_id": str(topic.node_id)} if topic.node_id else {}
+
+
+def _summary(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= SUMMARY_CHARACTERS else f"{flat[: SUMMARY_CHARACTERS - 1]}…"

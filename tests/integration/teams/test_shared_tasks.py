@@ -1,0 +1,391 @@
+"""Shared tasks from their rows to their ends, in a real worker, with a provider on a real wire."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from uuid import UUID
+
+import pytest
+from psycopg2.extensions import connection as Connection  # noqa: N812
+
+from app.claims import Claim
+from app.database import Database
+from app.errors import StaleClaim
+from app.local.platform import Seeded
+from app.local.provider_server import ProviderServer
+from app.local.workflows import MemberSeed, SeededTeam, enqueue_team_run, make_agent, make_team
+from app.platform.team_holds import TeamHold
+from app.platform.team_runs import TeamRun
+from app.teamwork import TeamEnding, discuss
+from tests.integration.teams.rows import ended, events, messages, speaker, speakers, steps
+from tests.integration.workflow_rows import claim, must_claim, rows, team_row, tickets, update
+from tests.sql import call
+from tests.waiting import eventually
+
+TASK = {"task": "Praise the [[what]].", "what": "sea"}
+REJECT, ACCEPT = "Too dull.\nVERDICT: REJECT, say more of the waves", "VERDICT: ACCEPT"
+
+
+def start(connection: Connection, team: SeededTeam, **columns: Any) -> UUID:
+    columns = {"inputs": TASK, **columns}
+    return enqueue_team_run(connection, team.lead_id, team_id=team.team_id, **columns)
+
+
+def hold_of(claimed: Claim[dict[str, Any]]) -> TeamHold:
+    return TeamHold(message_id=claimed.message_id, attempt=claimed.attempt, team_run_id=claimed.job_id)
+
+
+def do(database: Database, claimed: Claim[dict[str, Any]]) -> TeamEnding | None:
+    return discuss(database, TeamRun.model_validate(claimed.job), hold_of(claimed))
+
+
+@pytest.fixture
+def database(provider: ProviderServer, jobs_database: Database, seeded: Seeded) -> Database:
+    """For tests that do a run by hand instead of in a worker."""
+    return jobs_database
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_leader_plans_an_executor_works_and_a_reviewer_accepts(
+    connection: Connection, provider: ProviderServer, team: SeededTeam
+) -> None:
+    provider.say("claude-sonnet-4-6", "Emil shall do it.", "The sea is wide.", ACCEPT)
+    team_run = start(connection, team, shared_scratchpad={"audience": "sailors"})
+    row = ended(connection, team_run)
+    assert row["status"] == "completed"
+    assert row["metadata"]["result"] == {"text": "The sea is wide.", "by": ["Emil"], "rounds": 1}
+    assert steps(connection, team_run) == [
+        ("Plan", "Lena", "completed"),
+        ("Work, round 1", "Emil", "completed"),
+        ("Review, round 1", "Rosa", "completed"),
+    ]
+    assert messages(connection, team_run) == [
+        ("Lena", "task_request", "Plan"),
+        ("Emil", "task_response", "Work, round 1"),
+        ("Rosa", "info", "Review, round 1"),
+    ]
+    assert row["shared_scratchpad"] == {
+        "audience": "sailors",
+        "Plan: Lena": "Emil shall do it.",
+        "Work, round 1: Emil": "The sea is wide.",
+        "Review, round 1: Rosa": ACCEPT,
+    }
+    assert row["shared_scratchpad_version"] == 3
+    assert events(connection, team_run) == [
+        "dispatch_started",
+        *("turn_started", "turn_completed") * 2,
+        *("turn_started", "review_accepted"),
+        "run_completed",
+    ]
+    plan, work, review = provider.calls
+    assert "Praise the sea." in plan.prompt
+    assert "sailors" in plan.prompt
+    assert (plan.system or "").startswith("You lead: say what is to be done")
+    assert "Emil (executor), Rosa (reviewer)" in (plan.system or "")
+    assert "Emil shall do it." in work.prompt
+    assert "The sea is wide." in review.prompt
+    assert call(connection, "SELECT outcome FROM worker.claims") == "succeeded"
+
+
+@pytest.mark.usefixtures("worker")
+def test_an_agent_without_a_team_does_the_task_alone_with_its_own_model(
+    connection: Connection, provider: ProviderServer, seeded: Seeded
+) -> None:
+    agent = make_agent(connection, "Nia", persona="Be brief.", model="gpt-4o")
+    row = ended(connection, enqueue_team_run(connection, agent, inputs={"prompt": "Praise the sea."}))
+    assert (row["status"], row["metadata"]["result"]["by"]) == ("completed", ["Nia"])
+    (only,) = provider.calls
+    assert (only.model, only.system) == ("gpt-4o", "Be brief.\nYou are Nia.")
+
+
+@pytest.mark.usefixtures("worker")
+def test_members_speak_with_their_own_models_and_memories(
+    connection: Connection, provider: ProviderServer, seeded: Seeded
+) -> None:
+    members = [MemberSeed("Ann", model="gpt-4o"), MemberSeed("Bea", model="claude-sonnet-4-6")]
+    pair = make_team(connection, members)
+    profile = call(
+        connection,
+        "INSERT INTO agents.memory_profiles (ai_lenser_id, name) VALUES (%s, 'own') RETURNING id",
+        pair.agents["Bea"],
+    )
+    rows(
+        connection,
+        "INSERT INTO agents.memories (profile_id, ai_lenser_id, scope, source, content)"
+        " VALUES (%s, %s, 'project', 'test', 'The sea is salty.')",
+        profile,
+        pair.agents["Bea"],
+    )
+    assert ended(connection, start(connection, pair))["status"] == "completed"
+    first, second = provider.calls
+    assert (speaker(first), first.model, speaker(second), second.model) == (
+        "Ann",
+        "gpt-4o",
+        "Bea",
+        "claude-sonnet-4-6",
+    )
+    assert "salty" in second.prompt
+    assert "salty" not in first.prompt
+
+
+@pytest.mark.usefixtures("worker")
+def test_lanes_go_at_once_and_the_leader_makes_one_result_of_them(
+    connection: Connection, provider: ProviderServer, seeded: Seeded
+) -> None:
+    lanes = [
+        MemberSeed("Lena", "leader"),
+        *(MemberSeed(name, lane=n) for n, name in enumerate(["Ann", "Bea"])),
+    ]
+    team = make_team(connection, [*lanes, MemberSeed("Cleo", lane=0), MemberSeed("Otto", "observer")])
+    provider.say("claude-sonnet-4-6", "Plan")
+    provider.hold()
+    team_run = start(connection, team)
+    provider.wait_for_calls(1)
+    provider.release()
+    row = ended(connection, team_run)
+    assert (row["status"], row["metadata"]["result"]["by"]) == ("completed", ["Lena"])
+    told = speakers(provider)
+    assert (told[0], set(told[1:3]), told[-1]) == ("Lena", {"Ann", "Bea"}, "Lena")
+    assert sorted(told) == ["Ann", "Bea", "Cleo", "Lena", "Lena"]
+    cleo = next(call for call in provider.calls if speaker(call) == "Cleo")
+    assert "Work, round 1: Ann" in cleo.prompt
+    assert "Work, round 1: Bea" not in cleo.prompt
+
+
+def test_two_lanes_are_at_the_provider_at_the_same_time(
+    connection: Connection, provider: ProviderServer, worker: None, seeded: Seeded
+) -> None:
+    team = make_team(connection, [MemberSeed("Ann", lane=0), MemberSeed("Bea", lane=1)])
+    provider.hold()
+    team_run = start(connection, team)
+    provider.wait_for_calls(2)
+    assert [status for _, _, status in steps(connection, team_run)] == ["running", "running"]
+    provider.release()
+    text = ended(connection, team_run)["metadata"]["result"]["text"]
+    assert text.startswith("## Ann\n")
+    assert "\n\n## Bea\n" in text
+
+
+@pytest.mark.usefixtures("worker")
+def test_work_that_is_sent_back_is_done_again_with_the_reasons(
+    connection: Connection, provider: ProviderServer, team: SeededTeam
+) -> None:
+    provider.say("claude-sonnet-4-6", "Plan", "The sea.", REJECT, "The sea has waves.", ACCEPT)
+    team_run = start(connection, team)
+    row = ended(connection, team_run)
+    assert row["metadata"]["result"] == {"text": "The sea has waves.", "by": ["Emil"], "rounds": 2}
+    assert "say more of the waves" in provider.calls[3].prompt
+    assert "The sea." in provider.calls[3].prompt
+    assert "review_rejected" in events(connection, team_run)
+    assert ("Rosa", "task_request", "Review, round 1") in messages(connection, team_run)
+
+
+@pytest.mark.usefixtures("worker")
+def test_work_that_is_sent_back_too_often_fails_with_the_reason(
+    connection: Connection, provider: ProviderServer, team: SeededTeam
+) -> None:
+    provider.say("claude-sonnet-4-6", "Plan", *["The sea.", REJECT] * 3)
+    team_run = start(connection, team)
+    row = ended(connection, team_run)
+    reason = "the reviewers sent the work back: Rosa: say more of the waves"
+    assert (row["status"], row["metadata"]["error"]) == ("failed", f"team.rejected: {reason}")
+    assert len(provider.calls) == 7
+    assert call(connection, "SELECT error_code FROM worker.dead_letters") == "team.rejected"
+
+
+@pytest.mark.parametrize(
+    "word", ["VERDICT: ASK, it is a matter of taste", "I can't say."], ids=["asks", "unclear"]
+)
+@pytest.mark.usefixtures("worker")
+def test_a_reviewer_may_leave_it_to_the_owner_and_no_thread_waits(
+    connection: Connection, provider: ProviderServer, team: SeededTeam, seeded: Seeded, word: str
+) -> None:
+    provider.say("claude-sonnet-4-6", "Plan", "The sea.", word)
+    team_run = start(connection, team)
+    row = ended(connection, team_run)
+    assert (row["status"], row["approval_status"]) == ("blocked", "pending")
+    assert row["metadata"]["approval_reason"].startswith("Rosa: ")
+    assert call(connection, "SELECT outcome FROM worker.claims") == "blocked"
+    assert events(connection, team_run)[-1] == "approval_requested"
+    with connection:
+        call(connection, "SELECT set_config('request.jwt.claim.sub', %s, true)", str(seeded.users["ada"]))
+        call(connection, "SELECT public.fn_decide_approval(%s, 'approved')", team_run)
+    eventually(lambda: team_row(connection, team_run)["status"] == "completed", what="the end")
+    assert team_row(connection, team_run)["metadata"]["result"]["text"] == "The sea."
+    assert len(provider.calls) == 3
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_run_that_needs_approval_from_the_start_is_not_begun(
+    connection: Connection, provider: ProviderServer, team: SeededTeam
+) -> None:
+    start(connection, team, status="blocked", approval_status="pending")
+    assert ended(connection, start(connection, team))["status"] == "completed"
+    assert len(provider.calls) == 3
+
+
+@pytest.mark.parametrize("inputs", [{}, {"task": " "}, {"task": 7, "text": "the sea"}], ids=str)
+@pytest.mark.usefixtures("worker")
+def test_a_run_without_anything_to_do_fails_and_says_so(
+    connection: Connection, provider: ProviderServer, team: SeededTeam, inputs: Mapping[str, Any]
+) -> None:
+    row = ended(connection, start(connection, team, inputs=inputs))
+    assert row["status"] == "failed"
+    assert row["metadata"]["error"].startswith("team.no_task: ")
+    assert not provider.calls
+
+
+@pytest.mark.usefixtures("worker")
+def test_an_error_of_one_turn_is_tried_again_and_the_turns_before_it_are_not(
+    connection: Connection, provider: ProviderServer, team: SeededTeam
+) -> None:
+    provider.script("claude-sonnet-4-6", ["ok", "503", "ok", "ok"])
+    team_run = start(connection, team)
+    assert ended(connection, team_run)["status"] == "completed"
+    assert speakers(provider) == ["Lena", "Emil", "Emil", "Rosa"]
+    assert {status for _, _, status in steps(connection, team_run)} == {"completed"}
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_permanent_error_fails_the_run_with_its_code_and_its_step(
+    connection: Connection, provider: ProviderServer, team: SeededTeam
+) -> None:
+    provider.script("claude-sonnet-4-6", ["ok", "401"])
+    team_run = start(connection, team)
+    row = ended(connection, team_run)
+    assert row["metadata"]["error"].startswith("provider.auth_failed")
+    assert ("Work, round 1", "Emil", "failed") in steps(connection, team_run)
+    planted = "sk-ant-planted"
+    everything = rows(connection, "SELECT payload::text, blocker_summary FROM agents.agent_run_steps")
+    assert planted not in str(everything) + str(row)
+
+
+def test_the_next_attempt_goes_on_after_the_last_finished_turn(
+    database: Database, connection: Connection, provider: ProviderServer, team: SeededTeam
+) -> None:
+    provider.script("claude-sonnet-4-6", ["ok", "ok", "503", "ok"])
+    start(connection, team)
+    older = must_claim(database, "team_run")
+    with pytest.raises(Exception, match=r"provider\."):
+        do(database, older)
+    newer = claim(database, "team_run", message=older.message_id)
+    assert newer is not None
+    ending = do(database, newer)
+    assert ending is not None
+    assert ending.status == "completed"
+    assert speakers(provider) == ["Lena", "Emil", "Rosa", "Rosa"]
+
+
+def test_an_attempt_that_was_overtaken_writes_nothing_more(
+    database: Database, connection: Connection, provider: ProviderServer, team: SeededTeam
+) -> None:
+    team_run = start(connection, team)
+    older = must_claim(database, "team_run")
+    assert claim(database, "team_run", message=older.message_id) is not None
+    with pytest.raises(StaleClaim):
+        do(database, older)
+    assert steps(connection, team_run) == []
+
+
+def test_a_cancelled_run_stops_within_a_heartbeat_and_stays_cancelled(
+    connection: Connection, provider: ProviderServer, worker: None, team: SeededTeam, seeded: Seeded
+) -> None:
+    provider.hold()
+    team_run = start(connection, team)
+    provider.wait_for_calls(1)
+    with connection:
+        call(connection, "SELECT set_config('request.jwt.claim.sub', %s, true)", str(seeded.users["ada"]))
+        call(connection, "SELECT public.fn_cancel_run(%s)", team_run)
+    finished = "SELECT count(*) FROM worker.claims WHERE outcome = 'gone'"
+    eventually(lambda: call(connection, finished) == 1, what="the end of the claim", within_seconds=3)
+    provider.release()
+    assert steps(connection, team_run) == [("Plan", "Lena", "skipped")]
+    assert team_row(connection, team_run)["status"] == "cancelled"
+
+
+def test_a_kill_switch_ends_a_run_as_cancelled(
+    connection: Connection, provider: ProviderServer, worker: None, team: SeededTeam, seeded: Seeded
+) -> None:
+    provider.hold()
+    team_run = start(connection, team)
+    provider.wait_for_calls(1)
+    rows(
+        connection,
+        "INSERT INTO admin.kill_switches (scope, target_id, operator_id, reason)"
+        " VALUES ('agent', %s, %s, 'test')",
+        team.lead_id,
+        seeded.people["ada"],
+    )
+    row = ended(connection, team_run)
+    assert (row["status"], row["metadata"]["error"]) == ("cancelled", "kill_switch")
+    provider.release()
+
+
+def test_a_run_says_that_it_is_alive(
+    connection: Connection, provider: ProviderServer, worker: None, team: SeededTeam
+) -> None:
+    provider.hold()
+    team_run = start(connection, team)
+    provider.wait_for_calls(1)
+    before = team_row(connection, team_run)["updated_at"]
+    eventually(lambda: team_row(connection, team_run)["updated_at"] > before, what="a heartbeat")
+    provider.release()
+
+
+@pytest.mark.usefixtures("worker")
+def test_the_platforms_limit_on_messages_fails_the_run(
+    connection: Connection, provider: ProviderServer, team: SeededTeam
+) -> None:
+    team_run = start(connection, team, status="blocked")
+    rows(
+        connection,
+        "INSERT INTO agents.team_messages (team_run_id, from_agent_id, kind)"
+        " SELECT %s, %s, 'info' FROM generate_series(1, 1000)",
+        team_run,
+        team.lead_id,
+    )
+    update(connection, "agents.team_runs", team_run, status="queued")
+    eventually(lambda: team_row(connection, team_run)["status"] == "failed", what="the end")
+    assert team_row(connection, team_run)["metadata"]["error"].startswith("team.too_many_messages")
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_full_scratchpad_fails_the_run(
+    connection: Connection, provider: ProviderServer, team: SeededTeam
+) -> None:
+    row = ended(connection, start(connection, team, shared_scratchpad={"log": "x" * 262_100}))
+    assert row["metadata"]["error"].startswith("team.scratchpad_full")
+    assert row["shared_scratchpad_version"] == 0
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_run_that_takes_too_long_fails(
+    connection: Connection, provider: ProviderServer, team: SeededTeam, configure: Callable[..., None]
+) -> None:
+    configure(WORKER_TEAM_RUN_TIMEOUT_MS="300")
+    provider.hold()
+    row = ended(connection, start(connection, team))
+    assert row["metadata"]["error"] == "team.timed_out: the run took longer than 300 ms"
+    # The member's thread goes on: it must not ask the next test's provider.
+    provider.wait_for_calls(1)
+    provider.release()
+    provider.wait_until_idle()
+
+
+def test_the_run_that_waited_for_its_agents_limit_begins_when_another_is_blocked(
+    connection: Connection, provider: ProviderServer, jobs_database: Database, team: SeededTeam
+) -> None:
+    rows(
+        connection,
+        "INSERT INTO agents.workspace_settings (ai_lenser_id, max_parallel_runs) VALUES (%s, 1)",
+        team.lead_id,
+    )
+    first, second = start(connection, team), start(connection, team)
+    must_claim(jobs_database, "team_run", hint=first)
+    rows(connection, "DELETE FROM dramatiq.queue")
+    assert claim(jobs_database, "team_run") is None
+    call(connection, "SELECT worker.block_team_run(%s, 'Review, round 1', 'why')", first)
+    rows(connection, "UPDATE worker.claims SET state = 'finished', finished_at = now(), outcome = 'blocked'")
+    assert tickets(connection, "execute_team_run") == 1
+    assert must_claim(jobs_database, "team_run").job_id == second
