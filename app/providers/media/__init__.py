@@ -5,6 +5,7 @@ how far a task is. Neither waits, and neither tries anything twice: that is thei
 """
 
 from app.providers.media.base import (
+    NO_WISHES,
     Finished,
     Media,
     Order,
@@ -12,10 +13,12 @@ from app.providers.media.base import (
     Started,
     SubmissionUnknown,
     Task,
+    Wishes,
 )
-from app.providers.media.calling import can_recover, poll, recover, submit
+from app.providers.media.calling import can_recover, check_order, poll, recover, submit
 
 __all__ = [
+    "NO_WISHES",
     "Finished",
     "Media",
     "Order",
@@ -23,7 +26,9 @@ __all__ = [
     "Started",
     "SubmissionUnknown",
     "Task",
+    "Wishes",
     "can_recover",
+    "check_order",
     "poll",
     "recover",
     "submit",

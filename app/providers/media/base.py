@@ -6,13 +6,39 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from app.errors import GiveUp
-from app.providers.base import Model
+from app.providers.base import File, Model
+
+
+class Wishes(BaseModel):
+    """How a medium shall be; None leaves it to the provider. Sizes are in pixels."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    width: int | None = Field(default=None, ge=1, le=16_384)
+    height: int | None = Field(default=None, ge=1, le=16_384)
+    aspect_ratio: str | None = Field(default=None, pattern="^[0-9]{1,2}:[0-9]{1,2}$")
+    quality: str | None = None
+    style: str | None = None
+    voice: str | None = Field(default=None, pattern="^[A-Za-z0-9_-]{1,100}$")
+    audio_format: str | None = None
+    duration_seconds: int | None = Field(default=None, ge=1, le=3_600)
+    scale: float | None = Field(default=None, ge=1, le=16)
+
+    @property
+    def named(self) -> frozenset[str]:
+        """The wishes that there are."""
+        return frozenset(self.model_dump(exclude_none=True))
+
+
+NO_WISHES = Wishes()
 
 
 @dataclass(frozen=True)
 class Order:
-    """One medium to be made.
+    """One medium to be made, of another one where there is a `source`.
 
     `reference` is the same for every submission of one job; providers that know how find a task by it.
     """
@@ -20,6 +46,8 @@ class Order:
     model: Model
     prompt: str
     reference: str
+    wishes: Wishes = NO_WISHES
+    source: File | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +115,12 @@ class SubmissionUnknown(GiveUp):
 
 
 class MediaModule(Protocol):
-    """What each provider's module offers; it raises whatever its transport raises, and JobErrors."""
+    """What each provider's module offers; it raises whatever its transport raises, and JobErrors.
+
+    `HONOURS` are the wishes that it passes on; a module that makes media of other media has `TAKES_SOURCE`.
+    """
+
+    HONOURS: frozenset[str]
 
     def submit(self, order: Order, key: str, timeout_seconds: float) -> Finished | Started:
         """Send the order once."""

@@ -13,9 +13,10 @@ from app.errors import GiveUp, JobError
 from app.http.deadline import total_deadline
 from app.providers import outcomes
 from app.providers.attempts import attempt, checked_key, judge_call
-from app.providers.base import Model
+from app.providers.base import File, Model
 from app.providers.keys import key_ref
 from app.providers.media.base import (
+    NO_WISHES,
     Finished,
     MediaModule,
     Order,
@@ -25,6 +26,7 @@ from app.providers.media.base import (
     SubmissionUnknown,
     Task,
     TaskModule,
+    Wishes,
 )
 from app.settings import settings
 
@@ -49,8 +51,26 @@ _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, htt
 _GATEWAY_STATUSES = frozenset({502, 504})
 
 
+def check_order(model: Model, wishes: Wishes, *, has_source: bool) -> None:
+    """Raise `GiveUp` where the model's provider can't be told all that is ordered: nothing is left out."""
+    provider = "echo" if settings().echo_provider else model.provider
+    module = _module(provider, model.kind)
+    unheard = sorted(wishes.named - module.HONOURS)
+    if unheard:
+        raise GiveUp("provider.invalid_request", f"the worker can't tell {provider} {', '.join(unheard)}")
+    if has_source and not getattr(module, "TAKES_SOURCE", False):
+        raise GiveUp("provider.modality_unsupported", f"the worker can't have {provider} change a medium")
+
+
 def submit(
-    model: Model, prompt_text: str, *, key: SecretStr, deadline_seconds: float, idempotency_key: str
+    model: Model,
+    prompt_text: str,
+    *,
+    key: SecretStr,
+    deadline_seconds: float,
+    idempotency_key: str,
+    wishes: Wishes = NO_WISHES,
+    source: File | None = None,
 ) -> Finished | Started:
     """Send one order to the model's provider, once.
 
@@ -60,7 +80,8 @@ def submit(
     provider = "echo" if settings().echo_provider else model.provider
     module = _module(provider, model.kind)
     secret = checked_key(key, provider)
-    order = Order(model, prompt_text, idempotency_key)
+    check_order(model, wishes, has_source=source is not None)
+    order = Order(model, prompt_text, idempotency_key, wishes, source)
 
     def judge(error: Exception) -> JobError:
         judged = judge_call(error, provider, secret)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from app.providers.media.base import Finished, Media, Order, Pending, Task
+from app.providers.media.base import Finished, Media, Order, Pending, Task, Wishes
 
 ECHO_MIME = "text/plain"
+
+#: Whatever is wished for, it is the prompt.
+HONOURS = frozenset(Wishes.model_fields)
+TAKES_SOURCE = True
 
 
 def submit(order: Order, key: str, timeout_seconds: float) -> Finished:  # noqa: ARG001 (asks nobody)

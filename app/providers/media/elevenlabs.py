@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from app.errors import GiveUp
 from app.providers.base import BadReplyError
 from app.providers.media.base import Finished, Media, Order
-from app.providers.media.wire import post_json
+from app.providers.media.wire import post_json, segment
 from app.settings import settings
 
 #: The voice that the platform speaks with where nobody chose one.
 VOICE = "21m00Tcm4TlvDq8ikWAM"
 
+HONOURS = frozenset({"voice", "audio_format"})
+
+#: The API's names of what it puts into a file that players know; its other formats are bare samples.
+_FORMATS = {"mp3": "mp3_44100_128", "opus": "opus_48000_128"}
+
 
 def submit(order: Order, key: str, timeout_seconds: float) -> Finished:
-    """Have the prompt spoken, as MP3."""
+    """Have the prompt spoken, as MP3 unless something else is wished for."""
+    wanted = order.wishes.audio_format or "mp3"
+    if wanted not in _FORMATS:
+        raise GiveUp("provider.invalid_request", f"ElevenLabs makes {' or '.join(_FORMATS)}, not {wanted!r}")
+    voice = segment(order.wishes.voice or VOICE)
     url = (
-        f"{settings().elevenlabs_base_url.rstrip('/')}/v1/text-to-speech/{VOICE}?output_format=mp3_44100_128"
+        f"{settings().elevenlabs_base_url.rstrip('/')}/v1/text-to-speech/{voice}"
+        f"?output_format={_FORMATS[wanted]}"
     )
     body = {
         "text": order.prompt,

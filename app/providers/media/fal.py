@@ -69,11 +69,26 @@ class _Problem(WirePart):
         return next(iter(self.detail), _Detail())
 
 
+#: What fal's models call the wishes; each takes those that it knows and refuses the request otherwise.
+_NAMES = {
+    "aspect_ratio": "aspect_ratio",
+    "quality": "quality",
+    "style": "style",
+    "voice": "voice",
+    "audio_format": "format",
+    "duration_seconds": "duration",
+    "scale": "scale",
+}
+
+HONOURS = frozenset({*_NAMES, "width", "height"})
+TAKES_SOURCE = True
+
+
 def submit(order: Order, key: str, timeout_seconds: float) -> Started:
     """Put one request into the model's queue."""
     model = _application(order.model.wire_model)
     try:
-        handle = _client(key, timeout_seconds).submit(model, {"prompt": order.prompt})
+        handle = _client(key, timeout_seconds).submit(model, _arguments(order))
         return Started(task_id(handle.request_id), poll_after_seconds=5)
     except fal_client.FalClientHTTPError as error:
         response = _shared(error.response)
@@ -120,6 +135,18 @@ def _file(file: _File | None, mime: str) -> Media:
         height=file.height,
         duration_seconds=file.duration,
     )
+
+
+def _arguments(order: Order) -> dict[str, Any]:
+    wishes = order.wishes.model_dump(exclude_none=True)
+    arguments: dict[str, Any] = {"prompt": order.prompt} if order.prompt else {}
+    arguments |= {_NAMES[name]: value for name, value in wishes.items() if name in _NAMES}
+    if order.wishes.width or order.wishes.height:
+        width, height = order.wishes.width, order.wishes.height
+        arguments["image_size"] = {"width": width or height, "height": height or width}
+    if order.source is not None:
+        arguments[f"{order.source.kind}_url"] = order.source.data_uri
+    return arguments
 
 
 def _application(model: str) -> str:

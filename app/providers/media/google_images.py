@@ -19,12 +19,15 @@ class _Predictions(WirePart):
     predictions: tuple[_Prediction, ...] = ()
 
 
+HONOURS = frozenset({"aspect_ratio"})
+
+
 def submit(order: Order, key: str, timeout_seconds: float) -> Finished:
-    """Ask for one square image; an answer without one means that the filters took it."""
+    """Ask for one image, square unless wished otherwise; without one, the filters took it."""
     url = f"{settings().google_base_url.rstrip('/')}/v1beta/models/{segment(order.model.wire_model)}:predict"
     body = {
         "instances": [{"prompt": order.prompt}],
-        "parameters": {"sampleCount": 1, "aspectRatio": "1:1"},
+        "parameters": {"sampleCount": 1, "aspectRatio": order.wishes.aspect_ratio or "1:1"},
     }
     response = post_json(url, body, {"x-goog-api-key": key}, timeout_seconds)
     for prediction in parse(_Predictions, response).predictions:

@@ -72,6 +72,10 @@ class _Operation(WirePart):
     response: _Response = _Response()
 
 
+#: Of videos only; how long one is isn't told afterwards, and has to be known for its price.
+HONOURS = frozenset({"aspect_ratio"})
+
+
 def submit(order: Order, key: str, timeout_seconds: float) -> Started:
     """Order one video of eight seconds, or thirty seconds of music."""
     model = segment(order.model.wire_model)
@@ -97,8 +101,13 @@ def _body(order: Order) -> dict[str, Any]:
     if order.model.kind == "video":
         return {
             "instances": [{"prompt": order.prompt}],
-            "parameters": {"durationSeconds": _VIDEO_SECONDS, "aspectRatio": "16:9"},
+            "parameters": {
+                "durationSeconds": _VIDEO_SECONDS,
+                "aspectRatio": order.wishes.aspect_ratio or "16:9",
+            },
         }
+    if order.wishes.named:
+        raise GiveUp("provider.invalid_request", "Google's music takes no wishes")
     return {"instances": [{"text": order.prompt}], "parameters": {"durationSeconds": _MUSIC_SECONDS}}
 
 

@@ -49,15 +49,18 @@ class _Reply(WirePart):
     data: _Data | None = None
 
 
+HONOURS = frozenset({"duration_seconds", "aspect_ratio"})
+
+
 def submit(order: Order, key: str, timeout_seconds: float) -> Started:
-    """Order one video of five seconds; our reference goes along as Kling's external task id."""
+    """Order one video; our reference goes along as Kling's external task id."""
     body = {
         "model_name": order.model.wire_model,
         "prompt": order.prompt,
         "cfg_scale": 0.5,
         "mode": "std",
-        "duration": "5",
-        "aspect_ratio": "16:9",
+        "duration": str(order.wishes.duration_seconds or 5),
+        "aspect_ratio": order.wishes.aspect_ratio or "16:9",
         "external_task_id": order.reference,
     }
     reply = parse(_Reply, post_json(_url(), body, bearer(key), timeout_seconds))

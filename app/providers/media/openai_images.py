@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.providers.base import BadReplyError
+import httpx2
+
+from app.errors import GiveUp
+from app.providers.base import BadReplyError, File
 from app.providers.media.base import Finished, Media, Order
 from app.providers.media.wire import MediaUrl, bearer, decode_media, parse, post_json
+from app.providers.transport import http_client
 from app.providers.wire import WirePart
 from app.settings import settings
 
@@ -22,11 +26,19 @@ class _Images(WirePart):
     data: list[_Image]
 
 
+HONOURS = frozenset({"width", "height", "quality", "style"})
+TAKES_SOURCE = True
+
+
 def submit(order: Order, key: str, timeout_seconds: float) -> Finished:
-    """Ask for one image."""
-    body = _body(order.model.wire_model, order.prompt)
-    url = f"{settings().openai_base_url.rstrip('/')}/images/generations"
-    images = parse(_Images, post_json(url, body, bearer(key), timeout_seconds)).data
+    """Ask for one image, made of another where there is a source."""
+    body = _body(order)
+    url = f"{settings().openai_base_url.rstrip('/')}/images"
+    if order.source is None:
+        response = post_json(f"{url}/generations", body, bearer(key), timeout_seconds)
+    else:
+        response = _edit(f"{url}/edits", body, order.source, key, timeout_seconds)
+    images = parse(_Images, response).data
     width, height = (int(pixels) for pixels in body["size"].split("x"))
     if images and images[0].url:
         return Finished(Media(_MIME, url=images[0].url, width=width, height=height))
@@ -35,11 +47,31 @@ def submit(order: Order, key: str, timeout_seconds: float) -> Finished:
     raise BadReplyError("there is no image in it")
 
 
-def _body(model: str, prompt: str) -> dict[str, Any]:
+def _edit(url: str, body: dict[str, Any], source: File, key: str, timeout_seconds: float) -> httpx2.Response:
+    if str(body["model"]).startswith("dall-e"):
+        raise GiveUp("provider.invalid_request", "OpenAI's DALL-E models change no images without a mask")
+    extension = source.mime.partition("/")[2]
+    response = http_client().post(
+        url,
+        data={name: str(value) for name, value in body.items()},
+        files={"image": (f"source.{extension}", source.content, source.mime)},
+        headers=bearer(key),
+        timeout=timeout_seconds,
+    )
+    return response.raise_for_status()
+
+
+def _body(order: Order) -> dict[str, Any]:
     """The defaults of each generation of models; only the older two can answer with a URL."""
-    body: dict[str, Any] = {"model": model, "prompt": prompt, "n": 1}
+    model, wishes = order.model.wire_model, order.wishes
+    body: dict[str, Any] = {"model": model, "prompt": order.prompt, "n": 1}
     if model.startswith("dall-e-2"):
-        return {**body, "size": "256x256", "response_format": "url"}
-    if model.startswith("dall-e-3"):
-        return {**body, "size": "1024x1024", "quality": "standard", "response_format": "url"}
-    return {**body, "size": "1024x1024", "quality": "auto"}
+        body |= {"size": "256x256", "response_format": "url"}
+    elif model.startswith("dall-e-3"):
+        body |= {"size": "1024x1024", "quality": "standard", "response_format": "url"}
+    else:
+        body |= {"size": "1024x1024", "quality": "auto"}
+    if wishes.width or wishes.height:
+        body["size"] = f"{wishes.width or wishes.height}x{wishes.height or wishes.width}"
+    wanted = {"quality": wishes.quality, "style": wishes.style}
+    return body | {name: value for name, value in wanted.items() if value}

@@ -35,12 +35,15 @@ class _Generation(WirePart):
     error: _Error | str | None = None
 
 
+HONOURS = frozenset({"duration_seconds"})
+
+
 def submit(order: Order, key: str, timeout_seconds: float) -> Started:
-    """Order one video of five seconds."""
+    """Order one video, of five seconds unless wished otherwise."""
     body = {
         "model": order.model.wire_model,
         "prompt": order.prompt,
-        "duration": _SECONDS,
+        "duration": order.wishes.duration_seconds or _SECONDS,
         "size": f"{_WIDTH}x{_HEIGHT}",
     }
     accepted = parse(_Accepted, post_json(_url(), body, bearer(key), timeout_seconds))

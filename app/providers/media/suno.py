@@ -47,12 +47,15 @@ _ORDER: TypeAdapter[_AcceptedClips | list[_Accepted] | _Accepted] = TypeAdapter(
 _STATUS: TypeAdapter[_Clips | list[_Clip]] = TypeAdapter(_Clips | list[_Clip])
 
 
+HONOURS = frozenset({"duration_seconds"})
+
+
 def submit(order: Order, key: str, timeout_seconds: float) -> Started:
-    """Order thirty seconds of music."""
+    """Order thirty seconds of music, unless another length is wished for."""
     body = {
         "prompt": order.prompt,
         "mv": order.model.wire_model,
-        "duration": _SECONDS,
+        "duration": order.wishes.duration_seconds or _SECONDS,
         "make_instrumental": False,
         "wait_audio": False,
         "format": "mp3",
