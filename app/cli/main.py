@@ -26,6 +26,7 @@ from app.cli import (
 )
 from app.cli.demo import command
 from app.cli.doctor import command as doctor_command
+from app.cli.report import command as report_command
 from app.errors import WorkerError
 from app.local.stack import StackError
 
@@ -42,6 +43,7 @@ app.command("dev")(dev.dev)
 app.command("demo")(command.demo)
 app.command("doctor")(doctor_command.doctor)
 app.command("status")(status.status)
+app.command("report")(report_command.report)
 enqueue.app.command("battle")(enqueue_battles.battle)
 app.add_typer(enqueue.app, name="enqueue")
 app.add_typer(jobs.app, name="jobs")
