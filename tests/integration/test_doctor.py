@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime, timedelta, tzinfo
 
 import pytest
@@ -170,7 +171,7 @@ def test_a_clock_that_is_off_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
             return datetime.now(tz) - timedelta(seconds=90)
 
     monkeypatch.setattr(connection_checks, "datetime", Late)
-    assert "90 s apart" in the_broken("clock").what
+    assert re.match(r"(89|9\d) s apart", the_broken("clock").what)
 
 
 def lease(session: Connection, worker_id: str, lease_until: str) -> None:
@@ -184,7 +185,8 @@ def lease(session: Connection, worker_id: str, lease_until: str) -> None:
 def test_a_worker_that_lost_its_lease_is_named(connection: Connection) -> None:
     lease(connection, "render-1:1", "1 minute")
     lease(connection, "render-2:1", "-42 seconds")
-    assert the_broken("workers").what == "render-2:1 lost its lease 42 s ago with 0 messages in hand"
+    what = the_broken("workers").what
+    assert re.fullmatch(r"render-2:1 lost its lease [4-9]\d s ago with 0 messages in hand", what)
 
 
 def test_an_old_heartbeat_of_a_living_worker_is_named(
@@ -198,7 +200,7 @@ def test_an_old_heartbeat_of_a_living_worker_is_named(
     connection.cursor().execute(
         "UPDATE platform.api_worker_heartbeats SET last_seen_at = now() - interval '1 minute' WHERE true"
     )
-    assert the_broken("heartbeats").what == "of render-1:1: it is 60 s old"
+    assert re.fullmatch(r"of render-1:1: it is [6-9]\d s old", the_broken("heartbeats").what)
 
 
 def test_more_processes_than_the_server_has_room_for_are_named(connection: Connection) -> None:
@@ -211,7 +213,7 @@ def test_a_scheduler_that_stopped_is_named(connection: Connection) -> None:
     tick(connection)
     assert [finding.level for finding in found("scheduler")] == [Level.FINE]
     connection.cursor().execute("UPDATE worker.ticks SET begun_at = now() - interval '10 minutes' WHERE true")
-    assert the_broken("scheduler").what == "last tick 600 s ago"
+    assert re.fullmatch(r"last tick 6\d\d s ago", the_broken("scheduler").what)
 
 
 def test_a_role_that_is_not_the_owner_is_named(
@@ -242,9 +244,22 @@ def test_a_database_without_our_schema_is_named(empty_dsn: str, monkeypatch: pyt
 def test_a_paused_queue_and_old_work_are_named(connection: Connection) -> None:
     enqueue_lens_run(connection, model="gpt-4o", inputs={"prompt": "hi"})
     connection.cursor().execute("UPDATE dramatiq.queue SET mtime = now() - interval '5 minutes'")
-    assert "oldest for 300 s" in the_broken("queues").what
+    assert re.search(r"oldest for 3\d\d s", the_broken("queues").what)
     call(connection, "SELECT worker.pause_queue('lens_runs')")
     assert the_broken("queues").mend == "lf-worker queues resume lens_runs"
+
+
+def test_a_run_that_another_worker_left_behind_is_named_and_queued_again(connection: Connection) -> None:
+    run_id = enqueue_lens_run(connection, model="gpt-4o", inputs={"prompt": "hi"})
+    call(connection, "SELECT public.fn_worker_claim_queued_run()")
+    connection.cursor().execute("DELETE FROM dramatiq.queue WHERE true")
+    assert [finding.level for finding in found("orphans")] == [Level.FINE]
+    connection.cursor().execute("UPDATE execution.runs SET started_at = now() - interval '1 hour' WHERE true")
+    broken = the_broken("orphans")
+    assert broken.what == "1 lens runs are running for up to 60 min, and not with us"
+    connection.cursor().execute(broken.mend.partition(": ")[2])
+    assert call(connection, "SELECT status FROM execution.runs WHERE id = %s", run_id) == "queued"
+    assert call(connection, "SELECT count(*) FROM dramatiq.queue") == 1
 
 
 def test_templates_that_can_not_be_parsed_are_named() -> None:

@@ -40,6 +40,7 @@ THEN: tuple[Check, ...] = (
     work.check_heartbeats,
     work.check_scheduler,
     work.check_queues,
+    work.check_orphans,
     work.check_dead_letters,
     work.check_shared_table,
     realtime.check_realtime,

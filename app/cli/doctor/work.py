@@ -13,6 +13,12 @@ HEARTBEAT_SECONDS = 30
 #: A tick of the minute sweep older than this means that no scheduler runs.
 SCHEDULER_SECONDS = 180
 
+#: Lens runs that some worker claimed long ago and that none of ours has.
+ORPHANED = (
+    "r.status = 'running' AND NOT r.is_async AND r.started_at < now() - interval '10 minutes' AND NOT EXISTS"
+    " (SELECT FROM worker.claims c WHERE c.kind = 'lens_run' AND c.job = r.id AND c.state <> 'finished')"
+)
+
 
 def check_workers(patient: Patient) -> Iterator[Finding]:
     """Processes hold a lease."""
@@ -118,6 +124,24 @@ def check_queues(patient: Patient) -> Iterator[Finding]:
             )
     if quiet:
         yield Finding("queues", Level.FINE, "nothing waits for long")
+
+
+def check_orphans(patient: Patient) -> Iterator[Finding]:
+    """No lens run is running that no worker of ours is at, as another worker leaves them when it dies."""
+    rows = patient.rows(
+        "SELECT count(*) AS runs, extract(epoch FROM now() - min(r.started_at)) / 60 AS minutes"
+        " FROM execution.runs r WHERE " + ORPHANED
+    )
+    if not rows[0]["runs"]:
+        yield Finding("orphans", Level.FINE, "no run is left behind")
+        return
+    yield Finding(
+        "orphans",
+        Level.WARNING,
+        f"{rows[0]['runs']} lens runs are running for up to {rows[0]['minutes']:.0f} min, and not with us",
+        "the platform's Node worker is at them, or died of them; then nobody ever ends them",
+        f"once no Node worker runs: UPDATE execution.runs r SET status = 'queued' WHERE {ORPHANED}",  # noqa: S608 - for a person to run
+    )
 
 
 def check_dead_letters(patient: Patient) -> Iterator[Finding]:
