@@ -51,13 +51,14 @@ def check_functions(patient: Patient) -> Iterator[Finding]:
             yield Finding("functions", Level.BROKEN, problem, "jobs that need it fail", _PLATFORM)
         elif not function.allowed:
             quiet = False
-            name = f"{function.schema}.{function.name}"
+            name = f"{function.schema}.{function.name}({', '.join(function.types)})"
+            role = patient.value("SELECT quote_ident(current_user)")
             yield Finding(
                 "functions",
                 Level.BROKEN,
                 f"{call.name} may not be executed",
                 "jobs that need it fail",
-                f"GRANT EXECUTE ON FUNCTION {name} TO the worker's role",
+                f"GRANT EXECUTE ON FUNCTION {name} TO {role}",
             )
         elif function not in to_try:
             to_try.append(function)
@@ -128,14 +129,21 @@ def _try_all(patient: Patient, functions: Sequence[_Function]) -> Iterator[Findi
                 try:
                     tx.execute(_trial(function))
                 except psycopg2.Error as error:
-                    if (error.pgcode or "").startswith(_BROKEN_CLASS):
-                        problem = (error.diag.message_primary or "").splitlines()[0]
+                    problem = _what_is_broken(error)
                 tx.execute("ROLLBACK TO SAVEPOINT trial")
                 if problem:
                     what = f"{function.schema}.{function.name} can't run: {problem}"
                     yield Finding("functions", Level.BROKEN, what, "jobs that need it fail", _PLATFORM)
         finally:
             tx.execute("ROLLBACK")
+
+
+def _what_is_broken(error: psycopg2.Error) -> str:
+    """What is wrong with a function, or nothing where it only refused its arguments or the caller."""
+    is_refusal = error.diag.source_function == "exec_stmt_raise"  # RAISE may name any SQLSTATE
+    if is_refusal or not (error.pgcode or "").startswith(_BROKEN_CLASS):
+        return ""
+    return (error.diag.message_primary or "").splitlines()[0]
 
 
 def _trial(function: _Function) -> Composed:

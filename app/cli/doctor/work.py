@@ -129,7 +129,7 @@ def check_queues(patient: Patient) -> Iterator[Finding]:
 def check_orphans(patient: Patient) -> Iterator[Finding]:
     """No lens run is running that no worker of ours is at, as another worker leaves them when it dies."""
     rows = patient.rows(
-        "SELECT count(*) AS runs, extract(epoch FROM now() - min(r.started_at)) / 60 AS minutes"
+        "SELECT count(*) AS runs, extract(epoch FROM now() - min(r.started_at)) / 60 AS minutes"  # noqa: S608
         " FROM execution.runs r WHERE " + ORPHANED
     )
     if not rows[0]["runs"]:
