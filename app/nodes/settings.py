@@ -1,8 +1,10 @@
-"""The model of a node's settings, and the spellings of its keys."""
+"""The model of a node's settings, the spellings of its keys, and values that forms store as text."""
 
 from __future__ import annotations
 
-from pydantic import AliasChoices, BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict
 from pydantic.alias_generators import to_camel, to_snake
 
 
@@ -19,3 +21,13 @@ def spelled(*names: str) -> AliasChoices:
     """
     both = [spelling for name in names for spelling in (to_camel(to_snake(name)), to_snake(name))]
     return AliasChoices(*dict.fromkeys([*names, *both]))
+
+
+def _split(value: object) -> object:
+    if isinstance(value, str):
+        return [part.strip() for part in value.replace("\n", ",").split(",") if part.strip()]
+    return [] if value is None else value
+
+
+#: A list of texts; forms store it as one, with commas or lines.
+Words = Annotated[list[str], BeforeValidator(_split)]

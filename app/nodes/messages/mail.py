@@ -5,9 +5,9 @@ from __future__ import annotations
 import html
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from app.http import AllowList, Response
+from app.http import AllowList
 from app.mail import (
     Mail,
     MailRefusedError,
@@ -19,12 +19,11 @@ from app.mail import (
 )
 from app.nodes.effects import SendSettings, Unsent, do_once
 from app.nodes.filling import filled_text
+from app.nodes.messages.resend import send_by_resend
 from app.nodes.registry import Effect, node_type
-from app.nodes.settings import spelled
+from app.nodes.settings import Words, spelled
 from app.nodes.task import Task
-from app.nodes.web.allow_lists import Words
-from app.nodes.web.outbound import LONGEST_SECONDS, post_json, quoted, raise_for_status
-from app.redaction import remember_secret
+from app.nodes.web.outbound import LONGEST_SECONDS, quoted
 from app.settings import settings
 from app.workflow import Cause, NodeFailure, Output
 from app.workflow.values import JsonObject
@@ -82,7 +81,7 @@ def send_email(task: Task[EmailSettings]) -> Output:
     mail, service = _mail_of(task), _service(task.config.provider)
 
     def send() -> JsonObject:
-        sent = _by_resend(task, mail) if service == "resend" else _by_smtp(task, mail)
+        sent = send_by_resend(task, mail) if service == "resend" else _by_smtp(task, mail)
         told: JsonObject = {"to": [*mail.to], "subject": mail.subject, "bodyLength": len(mail.body)}
         return {**told, "provider": service, **sent}
 
@@ -138,56 +137,3 @@ def _by_smtp(task: Task[EmailSettings], mail: Mail) -> JsonObject:
         failure = Unsent if error.is_unsent else NodeFailure
         raise failure(f"mail.not_sent: {quoted(error.message)}", cause=cause) from None
     return {"messageId": mail.message_id, "refused": [*refused]}
-
-
-class _Sent(BaseModel):
-    """Resend's answer to a mail it has taken."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    id: str
-
-
-class _Trouble(BaseModel):
-    """Resend's answer to a mail it has not."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    name: str = ""
-    message: str = ""
-
-
-def _by_resend(task: Task[EmailSettings], mail: Mail) -> JsonObject:
-    key = settings().resend_api_key.get_secret_value().strip()
-    remember_secret(key)
-    content: JsonObject = {
-        "from": mail.sender,
-        "to": [*mail.to],
-        "subject": mail.subject,
-        "html" if mail.is_html else "text": mail.body,
-        "headers": {"Message-ID": mail.message_id, "Auto-Submitted": "auto-generated"},
-        **({"cc": [*mail.cc]} if mail.cc else {}),
-        **({"reply_to": mail.reply_to} if mail.reply_to else {}),
-    }
-    response = post_json(
-        task,
-        f"{settings().resend_base_url.rstrip('/')}/emails",
-        content,
-        {"Authorization": f"Bearer {key}", "Idempotency-Key": mail.key},
-    )
-    raise_for_status("mail", response, key, reason=_trouble_of(response))
-    try:
-        sent = _Sent.model_validate_json(response.body)
-    except ValidationError:
-        raise NodeFailure(
-            "mail.unreadable: Resend's answer can't be read", cause=Cause.PROVIDER_ERROR
-        ) from None
-    return {"messageId": sent.id, "refused": []}
-
-
-def _trouble_of(response: Response) -> str | None:
-    try:
-        trouble = _Trouble.model_validate_json(response.body)
-    except ValidationError:
-        return None
-    return f"{trouble.name} {trouble.message}".strip()

@@ -7,29 +7,18 @@ it: a host that comes out of another node's output could be anybody's.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
 from urllib.parse import quote
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from app.nodes.filling import filled_text, stored
-from app.nodes.settings import NodeSettings, spelled
+from app.nodes.settings import NodeSettings, Words, spelled
 from app.nodes.task import Task
 from app.nodes.web.outbound import complaint_about, target_of
 from app.workflow import NodeFailure
 from app.workflow.values import stringify
 
 _MARKS = ("[[", "{{")
-
-
-def _split(value: object) -> object:
-    """Forms store lists as text."""
-    if isinstance(value, str):
-        return [part.strip() for part in value.replace("\n", ",").split(",") if part.strip()]
-    return [] if value is None else value
-
-
-Words = Annotated[list[str], BeforeValidator(_split)]
 
 
 class GuardedSettings(NodeSettings):

@@ -7,9 +7,8 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from app.nodes.registry import Effect, node_type
-from app.nodes.settings import NodeSettings, spelled
+from app.nodes.settings import NodeSettings, Words, spelled
 from app.nodes.task import Task
-from app.nodes.web.allow_lists import Words
 from app.nodes.web.answers import read_content
 from app.nodes.web.outbound import complaint_about, fetch_document, target_of
 from app.redaction import redact
