@@ -123,7 +123,7 @@ MEDIA_WIRES = (
     MediaWire(
         "openai",
         "image",
-        re.compile(r"/openai/v1/images/generations"),
+        re.compile(r"/openai/v1/images/(?:generations|edits)"),
         lambda body, _: (body["model"], body["prompt"], None),
         _openai_image,
         _plain_error,

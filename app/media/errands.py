@@ -21,9 +21,9 @@ from app.media.keeping import keep, keep_link
 from app.platform import media_tasks
 from app.platform.media import OwnerKind, complete, place_of
 from app.platform.media_tasks import Order
-from app.providers import Model, Prompt, chainabit
+from app.providers import File, Model, Prompt, chainabit
 from app.providers import media as providers
-from app.providers.media import Finished, Media, Started, SubmissionUnknown
+from app.providers.media import NO_WISHES, Finished, Media, Started, SubmissionUnknown, Wishes
 from app.settings import settings
 
 log = structlog.get_logger(__name__)
@@ -49,9 +49,16 @@ class Errand:
 
 
 def make(
-    claim: Claim[Any], model: Model, prompt: Prompt, *, key: SecretStr, byok_key_id: UUID | None
+    claim: Claim[Any],
+    model: Model,
+    prompt: Prompt,
+    *,
+    key: SecretStr,
+    byok_key_id: UUID | None,
+    wishes: Wishes = NO_WISHES,
+    source: File | None = None,
 ) -> None:
-    """Have the medium of a claimed job made, and end the claim.
+    """Have the medium of a claimed job made, of another one where there is a source, and end the claim.
 
     A provider that answers with the medium ends the job here. One that answers with a task ends only the
     claim: the task's own message goes on, and holds no thread meanwhile. Raises `JobError`s.
@@ -69,7 +76,13 @@ def make(
     errand = Errand(
         order,
         lambda: providers.submit(
-            model, _as_one_text(prompt), key=key, deadline_seconds=seconds, idempotency_key=reference
+            model,
+            _as_one_text(prompt),
+            key=key,
+            deadline_seconds=seconds,
+            idempotency_key=reference,
+            wishes=wishes,
+            source=source,
         ),
         lambda: providers.recover(model, key=key, deadline_seconds=seconds, idempotency_key=reference),
         providers.can_recover(model),

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from app.nodes.registry import Effect, NodeType, node_types, refusals, spellings_of
-from app.workflow import Node, Problem
+from app.providers.catalog import registered_kind
+from app.workflow import LENS, Node, Problem
 from app.workflow.values import JsonObject, compact_json
 
 #: What begins a reference to another node's output, or to a value of the run.
@@ -22,7 +23,7 @@ def problems_of(node: Node) -> Iterator[Problem]:
             "refused_node_type", f"{node.title} has the type '{node.type}', which {reason}", (node.id,)
         )
     kind = node_types().get(node.type)
-    for complaint in (*_complaints(kind, node.config.settings), *_moderated(kind, node)) if kind else ():
+    for complaint in (*_complaints(kind, node.config.settings), *_asked(kind, node)) if kind else ():
         yield Problem("invalid_config", f"{node.title} ({node.type}): {complaint}", (node.id,))
 
 
@@ -36,9 +37,17 @@ def complaints_about(error: ValidationError) -> list[str]:
     )
 
 
-def _moderated(kind: NodeType, node: Node) -> Iterator[str]:
-    if node.config.moderation != "off" and kind.effect is not Effect.SPENDS:
+def _asked(kind: NodeType, node: Node) -> Iterator[str]:
+    """What is wrong with the model that a node asks, and with how that is moderated."""
+    moderation = node.config.moderation
+    if moderation != "off" and kind.effect is not Effect.SPENDS:
         yield "moderation: only what models are asked and what they answer is moderated"
+    if moderation in ("output", "both") and kind.makes:
+        yield "moderation: what a model draws or says is not moderated"
+    asks_for_one_kind = kind.effect is Effect.SPENDS and kind.name != LENS
+    makes = registered_kind(node.config.model_id or "") if asks_for_one_kind else None
+    if makes and ("audio" if makes == "music" else makes) != (kind.makes or "text"):
+        yield f"modelId: {node.config.model_id} makes {makes}"
 
 
 def _complaints(kind: NodeType, settings: JsonObject) -> Iterator[str]:

@@ -10,11 +10,12 @@ from pydantic import SecretStr
 
 from app import limits, providers
 from app.database import Database
+from app.errors import GiveUp
 from app.memo import Memo
 from app.nodes.lenses import Lenses
 from app.platform.keys import Payer, for_payer
-from app.platform.lens_nodes import fetch_provider
-from app.providers.catalog import TEXT_PROVIDERS
+from app.platform.lens_nodes import fetch_model
+from app.providers.catalog import split_brand
 from app.providers.moderating import moderate
 from app.settings import settings
 from app.workflow import Node, NodeFailure, NodeId, Usage
@@ -61,8 +62,7 @@ class Models:
         says so, `GiveUp`, `RetryLater`, or `PutBack` where a limit or a breaker forbids the call yet.
         """
         seconds = node.config.timeout_ms / 1000
-        if node.config.moderation in ("input", "both"):
-            self._moderate("input", _shown(prompt), seconds)
+        self.moderate_input(node, _shown(prompt))
         answer = self.answer(node, prompt, node.config.model_id or named)
         if node.config.moderation in ("output", "both"):
             self._moderate("output", answer.text, seconds)
@@ -99,7 +99,9 @@ class Models:
         `call` is the same when the run asks the same again. Raises `GiveUp`, `RetryLater`, or `PutBack` where
         the provider's limits have no place for the call within `patience_seconds`.
         """
-        model = self._found(model_key or self._run.global_model_id or DEFAULT_MODEL)
+        model = self.model_called(model_key)
+        if model.kind != "text":
+            raise GiveUp("provider.modality_unsupported", f"{model.key} makes {model.kind}, not text")
         key = self.key_for(model.provider)
         place = limits.passage(
             self._database,
@@ -111,10 +113,22 @@ class Models:
         with place:
             return providers.ask(model, prompt, key=key, deadline_seconds=deadline_seconds)
 
+    def model_called(self, key: str | None, makes: str | None = None) -> providers.Model:
+        """The model of that key, else the run's own, else the platform's default, whatever it makes.
+
+        `makes` is what models make of which nobody knows it. Raises `GiveUp`.
+        """
+        return self._found((key or self._run.global_model_id or DEFAULT_MODEL, makes))
+
     def key_for(self, provider: str) -> SecretStr:
         """The key that pays for the run's calls to a provider; raises `GiveUp` where there is none."""
         payer = Payer("platform_credit", None, self._run.owner_lenser_id)
         return for_payer(self._database, settings(), payer, provider)
+
+    def moderate_input(self, node: Node, text: str) -> None:
+        """Raise `NodeFailure` `moderation_blocked` for flagged input, where the node wants it judged."""
+        if node.config.moderation in ("input", "both"):
+            self._moderate("input", text, node.config.timeout_ms / 1000)
 
     def _moderate(self, policy: str, text: str, deadline_seconds: float) -> None:
         """Raise `NodeFailure` `moderation_blocked` for what nobody should be shown.
@@ -136,13 +150,14 @@ class Models:
         with self._guard:
             return self._usages.get(node.id)
 
-    def _find(self, key: str) -> providers.Model:
+    def _find(self, wanted: tuple[str, str | None]) -> providers.Model:
         """The model of a node, which may be named with its provider before a colon."""
-        provider = fetch_provider(self._database, key)
-        brand, colon, name = key.partition(":")
-        if provider is None and colon and brand in TEXT_PROVIDERS:
-            return providers.resolve_model(name, brand)
-        return providers.resolve_model(key, provider)
+        key, makes = wanted
+        known = fetch_model(self._database, key)
+        if known is not None:
+            return providers.find_model(key, known.provider, known.modality or makes)
+        provider, name = split_brand(key)
+        return providers.find_model(name, provider, makes)
 
 
 def _shown(prompt: providers.Prompt) -> str:

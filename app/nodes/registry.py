@@ -39,7 +39,8 @@ class NodeType:
 
     `check` sees the settings before the run starts and returns what is wrong, in words for the author;
     `needs` tells what the deployment lacks for any node of the type. A type that catches runs after parents
-    that failed too, unless its own settings say that it fails with them.
+    that failed too, unless its own settings say that it fails with them. `makes` is what the node's model
+    must make, where that is a medium.
     """
 
     name: str
@@ -52,6 +53,7 @@ class NodeType:
     needs: Callable[[], str | None] | None
     catches: bool
     run: Callable[[Task[Any]], Output]
+    makes: str | None = None
 
 
 _types: dict[str, NodeType] = {}
@@ -66,6 +68,7 @@ def node_type(
     check: Callable[[Config], str | None] | None = None,
     needs: Callable[[], str | None] | None = None,
     catches: bool = False,
+    makes: str | None = None,
 ) -> Callable[[Callable[[Task[Config]], Output]], Callable[[Task[Config]], Output]]:
     """Make a function a type of node, under one name or several; its docstring's first line describes it."""
 
@@ -75,7 +78,7 @@ def node_type(
         for name in names:
             if name in _types or name in _refusals:
                 raise ValueError(f"the node type {name} exists already")
-            kind = NodeType(name, family, summary, config, gives, effect, check, needs, catches, run)
+            kind = NodeType(name, family, summary, config, gives, effect, check, needs, catches, run, makes)
             _types[name] = kind
         return run
 

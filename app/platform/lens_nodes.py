@@ -40,13 +40,23 @@ def fetch_lens(database: Database, lens_id: str, version_id: str | None) -> Lens
     return LensContent.model_validate(rows[0]) if rows else None
 
 
-def fetch_provider(database: Database, model_key: str) -> str | None:
-    """The provider that the database names for a model, or None if it doesn't know the model."""
+class KnownModel(BaseModel):
+    """Who serves a model, and what it makes where the database says so."""
+
+    provider: str
+    modality: str | None
+
+
+def fetch_model(database: Database, model_key: str) -> KnownModel | None:
+    """What the database knows of a model, or None if it doesn't know it."""
     rows = database.call(
-        "SELECT p.key FROM ai.models m JOIN ai.providers p ON p.id = m.provider_id WHERE m.key = %s",
+        """
+        SELECT p.key AS provider, m.output_modalities[1] AS modality
+        FROM ai.models m JOIN ai.providers p ON p.id = m.provider_id WHERE m.key = %s
+        """,
         (model_key,),
     )
-    return str(rows[0]["key"]) if rows else None
+    return KnownModel.model_validate(rows[0]) if rows else None
 
 
 def fetch_memory(database: Database, ai_lenser_id: UUID) -> str:

@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, BaseModel
 from app.database import Database
 from app.errors import JobError, StaleClaim
 
-OwnerKind = Literal["lens_run", "battle_job"]
+OwnerKind = Literal["lens_run", "battle_job", "node_media"]
 
 #: Extensions that are not simply the second half of the MIME type.
 _EXTENSIONS = {"jpeg": "jpg", "mpeg": "mp3", "quicktime": "mov", "plain": "txt"}
@@ -80,6 +80,8 @@ def place_of(database: Database, kind: OwnerKind, job: UUID, *, is_task: bool) -
     if kind == "lens_run":
         folder = "async" if is_task else "sync"
         return Place(_RUN_BUCKET, f"{folder}/{job}", _RUN_BYTES, plain_extension=is_task)
+    if kind == "node_media":
+        return Place(_RUN_BUCKET, f"workflows/{job}", _RUN_BYTES)
     rows = database.call(
         "SELECT battle_id, contender_id, (extract(epoch FROM created_at) * 1000)::bigint AS ms"
         " FROM battles.battle_execution_jobs WHERE id = %s",
@@ -98,28 +100,25 @@ def complete(tx: cursor, kind: OwnerKind, job: UUID, stored: Stored, meta: dict[
     if kind == "battle_job":
         complete_battle_media(tx, job, stored)
         return
-    tx.execute(
-        "SELECT worker.fn_complete_media_run(%s, %s) AS done",
-        (
-            job,
-            Json(
-                {
-                    "url": stored.url,
-                    "mime": stored.mime,
-                    "modality": stored.modality,
-                    "bytes": stored.bytes_count,
-                    "bucket": stored.bucket,
-                    "object_key": stored.object_key,
-                    "width": stored.width,
-                    "height": stored.height,
-                    "duration_seconds": stored.duration_seconds,
-                    "meta": {**meta, "mime_type": stored.mime},
-                }
-            ),
-        ),
-    )
+    statement = {
+        "lens_run": "SELECT worker.fn_complete_media_run(%s, %s) AS done",
+        "node_media": "SELECT worker.fn_complete_node_medium(%s, %s) AS done",
+    }[kind]
+    described = {
+        "url": stored.url,
+        "mime": stored.mime,
+        "modality": stored.modality,
+        "bytes": stored.bytes_count,
+        "bucket": stored.bucket,
+        "object_key": stored.object_key,
+        "width": stored.width,
+        "height": stored.height,
+        "duration_seconds": stored.duration_seconds,
+        "meta": {**meta, "mime_type": stored.mime},
+    }
+    tx.execute(statement, (job, Json(described)))
     if not _only(tx)["done"]:
-        raise StaleClaim("the run is not running any more")
+        raise StaleClaim("nobody waits for the medium any more")
 
 
 def complete_battle_media(tx: cursor, job_id: UUID, stored: Stored) -> None:
@@ -165,6 +164,7 @@ def fail_task(tx: cursor, task_id: UUID, error: JobError) -> None:
     statement = {
         "lens_run": "SELECT fn_worker_fail_execution_run(%s, %s, %s)",
         "battle_job": "SELECT worker.fn_bury_battle_job(%s, %s, %s)",
+        "node_media": "SELECT worker.fn_end_node_medium(%s, 'failed', %s, %s)",
     }[owner["owner_kind"]]
     tx.execute(statement, (owner["job"], error.code, error.message))
 

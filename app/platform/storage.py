@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import httpx2
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -52,6 +52,15 @@ def is_configured(settings: Settings) -> bool:
 def object_url(settings: Settings, bucket: str, object_key: str) -> str:
     """Where an object of a private bucket is read, by whoever may."""
     return f"{_root(settings)}/object/authenticated/{_place(bucket, object_key)}"
+
+
+def place_of(settings: Settings, url: str) -> tuple[str, str] | None:
+    """Bucket and key of an object of this Storage by the URL at which it is read; None for any other URL."""
+    root = f"{_root(settings)}/object/authenticated/"
+    if not is_configured(settings) or not url.startswith(root):
+        return None
+    bucket, _, object_key = unquote(url.removeprefix(root)).partition("/")
+    return bucket, object_key
 
 
 def upload(settings: Settings, bucket: str, object_key: str, content: bytes, mime: str) -> None:

@@ -44,6 +44,17 @@ class _Row(BaseModel):
     output_kind: str
 
 
+def split_brand(name: str) -> tuple[str | None, str]:
+    """Provider and model of a name like `openai:gpt-4o`; a colon after anything else is part of the model.
+
+    fal's own names begin with `fal-ai/`.
+    """
+    brand, colon, model = name.partition(":")
+    if colon and (brand in TEXT_PROVIDERS or brand in MEDIA_PROVIDERS or brand in _ALIASES):
+        return _ALIASES.get(brand, brand), model
+    return ("fal" if name.startswith("fal-ai/") else None), name
+
+
 def resolve_model(key: str | None, provider: str | None) -> Model:
     """The model that a job names, ready to be asked for text.
 
@@ -56,6 +67,13 @@ def resolve_model(key: str | None, provider: str | None) -> Model:
     if model.kind != "text":
         raise GiveUp("provider.modality_unsupported", f"{model.key} makes {model.kind}, not text")
     return _check_provider(model)
+
+
+def registered_kind(name: str) -> str | None:
+    """What a model makes, named with or without its provider; None for one that isn't registered."""
+    provider, key = split_brand(name)
+    row = _find(key, provider or "")
+    return row.output_kind if row else None
 
 
 def find_model(key: str | None, provider: str | None, modality: str | None = None) -> Model:

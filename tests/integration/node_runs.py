@@ -13,7 +13,7 @@ from app.database import Database
 from app.engine import execute
 from app.local.workflows import EdgeSeed, NodeSeed, SeededWorkflow, enqueue_workflow_run, make_workflow
 from app.platform.workflows import WorkflowRun
-from tests.integration.workflow_rows import hold_of, must_claim, rows
+from tests.integration.workflow_rows import claim, hold_of, rows
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,9 @@ def start(
     return Ran(run_id, workflow, connection)
 
 
-def execute_once(database: Database, ran: Ran) -> Ran:
-    """Claim the run anew and execute it until it ends or is put down."""
-    claimed = must_claim(database, hint=ran.run_id)
+def execute_once(database: Database, ran: Ran, message: UUID | None = None) -> Ran:
+    """Claim the run and execute it until it ends or is put down; `message` is that of its open claim."""
+    claimed = claim(database, hint=ran.run_id, message=message)
+    assert claimed is not None, "nothing was claimed"
     execute(database, WorkflowRun.model_validate(claimed.job), hold_of(claimed))
     return ran

@@ -11,7 +11,7 @@ ALTER TABLE worker.claims ADD CONSTRAINT claims_outcome_check CHECK (outcome IN 
 CREATE TABLE worker.media_tasks (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     -- whose task it is: a kind of worker.kinds, or lens_run for runs that others started, and the job's id
-    owner_kind text NOT NULL CHECK (owner_kind IN ('lens_run', 'battle_job')),
+    owner_kind text NOT NULL CHECK (owner_kind IN ('lens_run', 'battle_job', 'node_media')),
     job uuid NOT NULL,
     provider text NOT NULL,
     model text NOT NULL,
@@ -129,6 +129,8 @@ BEGIN
     IF p_owner_kind = 'battle_job' THEN
         v_battle_job := worker.fn_claimed_battle_job(p_job);
         RETURN v_battle_job IS NOT NULL AND v_battle_job ->> 'battle_problem' IS NULL;
+    ELSIF p_owner_kind = 'node_media' THEN
+        RETURN worker.fn_running_node_medium(p_job) IS NOT NULL;
     END IF;
     PERFORM FROM execution.runs r WHERE r.id = p_job AND r.status = 'running' FOR UPDATE;
     RETURN FOUND;
@@ -240,6 +242,9 @@ BEGIN
     IF p_owner_kind = 'battle_job' THEN
         RETURN NOT EXISTS (SELECT FROM battles.battle_execution_jobs j
                            WHERE j.id = p_job AND j.status NOT IN ('completed', 'failed'));
+    ELSIF p_owner_kind = 'node_media' THEN
+        RETURN NOT EXISTS (SELECT FROM worker.node_media m
+                           WHERE m.id = p_job AND m.state IN ('queued', 'running'));
     END IF;
     RETURN NOT EXISTS (SELECT FROM execution.runs r WHERE r.id = p_job AND r.status IN ('queued', 'running'));
 END $$;
@@ -256,6 +261,7 @@ BEGIN
     WHERE t.state IN ('submitting', 'rendered') AND worker.fn_media_owner_has_ended(t.owner_kind, t.job);
     GET DIAGNOSTICS v_closed = ROW_COUNT;
     DELETE FROM worker.media_tasks t WHERE t.ended_at < now() - interval '30 days';
+    DELETE FROM worker.node_media m WHERE m.ended_at < now() - interval '30 days';
     RETURN v_closed;
 END $$;
 
@@ -272,16 +278,23 @@ INSERT INTO worker.kinds (kind, actor, queue, claim_next, reload, id_key, count_
      WHERE t.id = $1 AND t.owner_kind = ''lens_run'' AND r.id = t.job AND r.status = ''failed'' AND r.is_active
      RETURNING true');
 
--- What a run's medium costs in credits: nothing where its owner's key paid, or where no price is set.
-CREATE FUNCTION worker.fn_media_price(p_run_id uuid, p_modality text, p_duration_seconds numeric) RETURNS bigint
+-- What a medium of a model costs in credits: nothing where no price is set.
+CREATE FUNCTION worker.fn_modality_price(p_model_id uuid, p_modality text, p_duration_seconds numeric)
+RETURNS bigint
 LANGUAGE sql STABLE SET search_path = '' AS $$
     SELECT coalesce(sum(ceil(price.credit_rate * CASE
         WHEN price.rate_unit = 'per_second' THEN coalesce(p_duration_seconds, 0) ELSE 1 END)), 0)::bigint
-    FROM execution.runs r
-    JOIN execution.requests q ON q.id = r.request_id
-    JOIN ai.modality_pricing price ON price.model_id = coalesce(r.model_id, q.model_id)
-    WHERE r.id = p_run_id AND price.is_active AND q.funding_source NOT LIKE 'user_byok%'
+    FROM ai.modality_pricing price
+    WHERE price.model_id = p_model_id AND price.is_active
       AND (price.output_modality = p_modality OR (price.output_modality = 'audio' AND p_modality = 'music'))
+$$;
+
+-- What a run's medium costs in credits: nothing where its owner's key paid.
+CREATE FUNCTION worker.fn_media_price(p_run_id uuid, p_modality text, p_duration_seconds numeric) RETURNS bigint
+LANGUAGE sql STABLE SET search_path = '' AS $$
+    SELECT CASE WHEN q.funding_source LIKE 'user_byok%' THEN 0
+                ELSE worker.fn_modality_price(coalesce(r.model_id, q.model_id), p_modality, p_duration_seconds) END
+    FROM execution.runs r JOIN execution.requests q ON q.id = r.request_id WHERE r.id = p_run_id
 $$;
 
 -- Complete a running lens run with a medium: {url, bucket, object_key, mime, bytes, width, height,
