@@ -157,6 +157,24 @@ def test_a_frozen_worker_can_not_write_over_its_successor(
     assert len(provider.calls) == 6
 
 
+def test_a_run_that_waits_outlives_the_worker_that_put_it_down(
+    workers: Fleet, provider: ProviderServer, connection: Connection, seeded: Seeded
+) -> None:
+    nodes = {"before": lens(), "ask": NodeSeed({"nodeType": "approval"}), "after": lens()}
+    workflow = make_workflow(connection, nodes, [EdgeSeed("before", "ask"), EdgeSeed("ask", "after")])
+    first = workers.start(**ENVIRONMENT)
+    run_id = enqueue_workflow_run(connection, workflow.workflow_id, inputs=INPUTS)
+    state = "SELECT state FROM worker.claims"
+    eventually(lambda: call(connection, state) == "handed_back", what="the run being put down")
+    first.kill()
+    workers.start(**ENVIRONMENT)
+    answer = "SELECT worker.answer_node(%s, %s, 'true')"
+    assert call(connection, answer, run_id, workflow.nodes["ask"]) == "answered"
+    await_success(connection, run_id)
+    assert len(provider.calls) == 2
+    assert call(connection, "SELECT deaths + errors FROM worker.claims") == 0
+
+
 def test_a_restart_of_postgres_in_mid_run_buys_nothing_twice(
     provider: ProviderServer, workers: Fleet
 ) -> None:
