@@ -55,8 +55,9 @@ class RunLoop:
         #: Tries at work, by node.
         self._at_work: dict[NodeId, int] = {}
         self._retries = Agenda()
-        #: When tries at work have taken too long.
+        #: When tries at work have taken too long, as an agenda and by node.
         self._limits = Agenda()
+        self._limit_of: dict[NodeId, float] = {}
         self._waits = Waits(database, hold, progress)
         #: Raised when what is at work has ended and is written: it may have been paid for.
         self._why_to_stop: BaseException | None = None
@@ -109,7 +110,9 @@ class RunLoop:
         for item in news:
             self._hear_one(item, page)
         self._give_up_late_tries(page)
-        self._ready.extend(self._waits.look())
+        woken = self._waits.look()
+        page.wait_in_line(woken, NodeStatus.QUEUED, "queued")
+        self._ready.extend(woken)
         if time.monotonic() >= self._deadline:
             limit_ms = settings().workflow_timeout_ms
             self._stop(Stop.TIMED_OUT, f"the run took longer than {limit_ms} ms", page)
@@ -145,8 +148,10 @@ class RunLoop:
 
     def _give_up_late_tries(self, page: Page) -> None:
         """End tries that took too long, whatever their threads are at; what they still say is dropped."""
-        for node_id, number in self._limits.due(time.monotonic()):
-            if self._leaves_work(node_id, number):
+        now = time.monotonic()
+        for node_id, number in self._limits.due(now):
+            # A node that was parked meanwhile has a turn of the same number, and a later limit.
+            if self._limit_of[node_id] <= now and self._leaves_work(node_id, number):
                 self._take_in(self._trier.give_up(self._progress.graph.nodes[node_id], number), page)
 
     def _take_in(self, tried: Tried, page: Page) -> None:
@@ -199,7 +204,8 @@ class RunLoop:
         for node_id, number in tries:
             self._at_work[node_id] = number
             limit_ms = self._trier.time_limit_ms(self._progress.graph.nodes[node_id]) + GRACE_MS
-            self._limits.add(time.monotonic() + limit_ms / 1000, node_id, number)
+            self._limit_of[node_id] = time.monotonic() + limit_ms / 1000
+            self._limits.add(self._limit_of[node_id], node_id, number)
             work = partial(self._trier.attempt, self._starts[node_id], number, self._waits.resumed(node_id))
             self._crew.set_to((node_id, number), work)
 

@@ -56,16 +56,23 @@ class Waits:
         if time.monotonic() < self.next_look_at:
             return []
         self._look_at = time.monotonic() + LOOK_SECONDS
-        return self._wake(lambda: take_up(self._database, self._hold))
+        return self._wake(self._ask(lambda: take_up(self._database, self._hold)))
 
     def put_down(self, worked_ms: int) -> list[NodeId]:
         """Put the run down; or give the nodes that have their turn by now, and don't."""
-        return self._wake(lambda: put_down(self._database, self._hold, worked_ms))
+        answer = self._ask(lambda: put_down(self._database, self._hold, worked_ms))
+        woken = self._wake(answer)
+        if answer.taken and not woken:
+            raise RuntimeError("the nodes that have their turn are not those that wait")
+        return woken
 
-    def _wake(self, ask: Callable[[], Taken]) -> list[NodeId]:
-        answer = patiently(ask)
+    def _ask(self, statement: Callable[[], Taken]) -> Taken:
+        answer = patiently(statement)
         if answer.verdict is not Verdict.OURS:
             raise RunLost(answer.verdict)
+        return answer
+
+    def _wake(self, answer: Taken) -> list[NodeId]:
         woken = [node for node in answer.taken if str(node.node_id) in self._progress.parked]
         for node in woken:
             self._resumed[str(node.node_id)] = Resumed(node.memo, node.answer)

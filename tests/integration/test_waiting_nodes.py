@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -478,6 +479,47 @@ def test_a_node_whose_thread_does_not_come_back_has_timed_out(
     for _ in range(calls):
         assert ended.acquire(timeout=10)
     assert node(connection, workflow.nodes["n1"]) == ended_node
+
+
+def test_woken_nodes_wait_in_line_where_there_is_no_room(
+    database: Database, connection: Connection, configure: Callable[..., None]
+) -> None:
+    configure(WORKER_WORKFLOW_MAX_PARALLEL_NODES="1")
+    nodes = {f"ask{number}": waiting("approval") for number in range(4)}
+    workflow = make_workflow(connection, nodes, [])
+    run_id = enqueue_workflow_run(connection, workflow.workflow_id)
+    claimed = must_claim(database)
+    assert do(database, claimed) is None
+    for node_id in workflow.nodes.values():
+        assert answer_node(database, run_id, node_id, True) is Answered.ANSWERED
+    again = claim(database, message=claimed.message_id)
+    assert again is not None
+    ending = do(database, again)
+    assert ending is not None
+    assert ending.counts == {"completed": 4}
+
+
+def test_each_turn_of_a_node_has_all_its_time(
+    worker: None,
+    connection: Connection,
+    make_type: Callable[[str, Callable[[Task[Any]], Output]], None],
+) -> None:
+    never, release = threading.Event(), threading.Event()
+
+    def rest_and_work(task: Task[Any]) -> Output:
+        if task.memo is None:
+            raise Park(WaitingReason.TIMER, timedelta(milliseconds=700))
+        never.wait(0.9)  # beyond the limit of the first turn, within that of the second
+        release.set()
+        return Output()
+
+    make_type("rest", rest_and_work)
+    make_type("slow", lambda _: Output(text=str(release.wait(20))))
+    nodes = {"rest": waiting("rest", timeoutMs=900), "slow": waiting("slow")}
+    workflow = make_workflow(connection, nodes, [])
+    run_id = enqueue_workflow_run(connection, workflow.workflow_id)
+    await_end(connection, run_id)
+    assert call(connection, "SELECT attempt FROM worker.claims") == 1
 
 
 def test_a_run_stops_before_the_next_node_once_its_budget_is_spent(

@@ -174,9 +174,9 @@ BEGIN
     WHERE p.run_id = p_run_id AND p.node_id = p_node_id FOR NO KEY UPDATE;
     IF v_node.answer IS NOT NULL THEN
         RETURN 'already_answered';
-    ELSIF v_status IS NOT NULL AND v_status NOT IN ('running', 'streaming', 'recovered', 'queued', 'pending') THEN
+    ELSIF v_status IN ('completed', 'failed', 'cancelled', 'timed_out') THEN
         RETURN 'run_ended';
-    ELSIF v_node.run_id IS NULL THEN
+    ELSIF v_node.run_id IS NULL OR v_status NOT IN ('running', 'streaming', 'recovered') THEN
         RETURN 'not_waiting';
     ELSIF v_node.reason = 'timer' THEN
         RETURN 'needs_no_answer';
