@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from typing import Any
 
+import hypothesis
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812  # the fixture has its name
 
@@ -21,6 +22,10 @@ from tests.databases import PROFILES, Databases, connect_as_worker, running_serv
 PROFILE_VARIABLE = "LF_PLATFORM_PROFILE"
 
 _server_dsn = pytest.StashKey[str]()
+
+# A busy machine makes no property untrue.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.hookimpl(optionalhook=True)

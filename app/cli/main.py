@@ -17,6 +17,7 @@ from app.cli import (
     enqueue_battles,
     jobs,
     migrate,
+    nodes,
     once,
     queues,
     run,
@@ -44,6 +45,7 @@ app.command("demo")(command.demo)
 app.command("doctor")(doctor_command.doctor)
 app.command("status")(status.status)
 app.command("report")(report_command.report)
+app.command("nodes")(nodes.nodes)
 enqueue.app.command("battle")(enqueue_battles.battle)
 app.add_typer(enqueue.app, name="enqueue")
 app.add_typer(jobs.app, name="jobs")

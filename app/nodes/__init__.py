@@ -42,6 +42,8 @@ FAMILIES = (
     web,
 )
 
+refused.refuse_what_nobody_does()
+
 __all__ = [
     "FAMILIES",
     "Effect",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from types import MappingProxyType
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -108,8 +109,12 @@ def catching_types() -> frozenset[str]:
     return frozenset(name for name, kind in _types.items() if kind.catches)
 
 
-def field_kinds() -> dict[str, dict[str, FieldKind]]:
-    """What each key of each type's settings holds, for reading forms that store everything as text."""
+@cache
+def field_kinds() -> Mapping[str, Mapping[str, FieldKind]]:
+    """What each key of each type's settings holds, for reading forms that store everything as text.
+
+    Asked for when all types are there: it is found out once.
+    """
     return {name: dict(_kinds_of(kind.config)) for name, kind in _types.items()}
 
 

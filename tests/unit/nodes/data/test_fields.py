@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.workflow import InvalidWorkflow, NodeFailure, Output
+from app.workflow.values import compact_json
 from tests.unit.nodes.trying import json_values, texts, try_node
 
 ORDER = {"id": 7, "customer": {"name": "Ada", "tags": ["new", "vip"]}, "lines": [{"sku": "a", "n": 2}]}
@@ -84,8 +85,8 @@ def test_rename(settings: dict[str, Any], value: dict[str, Any]) -> None:
 def test_renaming_there_and_back_changes_nothing(data: dict[str, Any]) -> None:
     there = {name: f"renamed {place}" for place, name in enumerate(data)}
     back = {new: old for old, new in there.items()}
-    renamed = try_node("rename_field", [data], mappings=there).data["items"]
-    assert try_node("rename_field", renamed, mappings=back).data["items"] == [data]
+    renamed = try_node("rename_field", compact_json([data]), mappings=there).data["items"]
+    assert try_node("rename_field", compact_json(renamed), mappings=back).data["items"] == [data]
 
 
 @pytest.mark.parametrize(
