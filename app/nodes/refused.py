@@ -28,9 +28,7 @@ refuse("needs a telephony provider, which the platform has none of; use email_se
 #: Types that builders of workflows offer and that no family has.
 _OFFERED = (
     *("code", "embedding", "rag_retrieval", "agent_execute", "vector_search"),
-    *("image_analyze", "audio_transcribe", "video_analyze"),
-    *("text_to_image", "text_to_speech", "text_to_video", "speech_to_text"),
-    *("image_to_image", "image_to_audio", "image_upscale"),
+    *("image_analyze", "audio_transcribe", "speech_to_text", "video_analyze"),
     *("github_read", "github_issue_create", "github_pr_review", "notion_read", "notion_write"),
     *("google_sheets_read", "google_sheets_write", "calendar_create"),
     *("linear_issue_create", "jira_issue_create", "zapier_webhook_trigger"),
