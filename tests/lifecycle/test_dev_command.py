@@ -14,6 +14,7 @@ import psutil
 import psycopg2
 import pytest
 
+from app.cli.demo.command import REPORT
 from app.cli.demo.last_commands import CommandFailedError, run_command
 from app.cli.demo.runner import LOG_FOLDER
 from app.cli.dev import DATA_FOLDER
@@ -157,10 +158,13 @@ def test_the_demo_ends_by_itself_and_prints_one_json_object(tmp_path: Path) -> N
 def test_the_demo_for_people_ends_with_what_doctor_and_status_say(tmp_path: Path) -> None:
     done = run(tmp_path, "demo")
     assert (done.returncode, done.stderr) == (0, "")
-    _, doctor, status = re.split(r"^\$ lf-worker (?:doctor|status)$", done.stdout, flags=re.MULTILINE)
+    told = re.split(r"^\$ lf-worker (?:doctor|status|report .*)$", done.stdout, flags=re.MULTILINE)
+    _, doctor, status, report = told
     assert "✓ workers: " in doctor
     assert "✗" not in done.stdout
     assert "media_poll" in status
+    assert f"wrote {tmp_path / REPORT}" in report.replace("\n", "")
+    assert "</html>" in (tmp_path / REPORT).read_text()
     assert done.stdout.endswith("✓ Every job reached its expected end.\n")
 
 

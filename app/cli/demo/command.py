@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -30,6 +32,10 @@ TIMEOUT_SECONDS = 120
 #: doctor warns of the jobs that the demo had fail.
 LAST_COMMANDS = {"doctor": 1, "status": 0}
 
+#: Where the report about the demo is written, in the folder it is started in, and what it is about.
+REPORT = Path(".lf-worker") / "report.html"
+REPORT_HOURS = 0.03
+
 
 def demo(
     as_json: Annotated[
@@ -49,7 +55,7 @@ def demo(
             display,
             timeout_seconds=TIMEOUT_SECONDS,
             environment={**storage.environment(), **post.environment(), **WORKFLOW_ENVIRONMENT},
-            commands={} if as_json else LAST_COMMANDS,
+            commands={} if as_json else {**LAST_COMMANDS, _report_command(): 0},
         )
     if as_json:
         print(json.dumps(summary.as_json()))
@@ -58,6 +64,11 @@ def demo(
     if not summary.ok:
         _complain(summary, all_of_it=as_json)
         sys.exit(1)
+
+
+def _report_command() -> str:
+    # The commands run in the demo's own folder, which is gone afterwards.
+    return f"report --hours {REPORT_HOURS} --out {shlex.quote(str(REPORT.absolute()))}"
 
 
 def _scenarios(storage: StorageServer, post: Post, display: Display) -> list[Scenario]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -23,12 +24,13 @@ class CommandFailedError(WorkerError):
 def run_command(name: str, worst_code: int, stack: Stack, width: int | None) -> str:
     """What `lf-worker <name>` prints of the stack's database, in colours if a terminal's `width` is given.
 
-    Raises `CommandFailedError` with the output when the exit code is worse than `worst_code`.
+    The name may be followed by options. Raises `CommandFailedError` with the output when the exit code is
+    worse than `worst_code`.
     """
     look = {"COLUMNS": str(width or PLAIN_WIDTH)} | ({"FORCE_COLOR": "1"} if width else {})
     try:
         done = subprocess.run(
-            [str(Path(sys.executable).with_name("lf-worker")), name],
+            [str(Path(sys.executable).with_name("lf-worker")), *shlex.split(name)],
             cwd=stack.directory,
             env={**stack.environment, **look},
             capture_output=True,

@@ -21,6 +21,7 @@ def report(
     with worker_session() as session:
         page = draw(read_figures(session, hours))
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(page, encoding="utf-8")
     except OSError as error:
         raise SettingsError(f"{out} can't be written: {error.strerror}") from None
