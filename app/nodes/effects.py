@@ -2,8 +2,9 @@
 
 An effect is written down before it is begun and again when the other side has it. Whoever comes after a
 crash in between can't know what happened. Where the other side tells repetitions apart by their key it is
-done again; elsewhere the node fails as `outcome_unknown`, unless it says `"onUnknown": "resend"`: a message
-too few is noticed and can be sent, one too many can't be taken back.
+done again; where it can be asked, what is found counts. Elsewhere the node fails as `outcome_unknown`,
+unless it says `"onUnknown": "resend"`: a message too few is noticed and can be sent, one too many can't be
+taken back.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ def do_once(
     send: Callable[[], JsonObject],
     *,
     may_repeat: bool,
+    find: Callable[[], JsonObject | None] | None = None,
     most_per_run: int | None = None,
 ) -> JsonObject:
     """The receipt of an effect: that of `send`, or the one that an earlier try of this node got.
@@ -46,6 +48,7 @@ def do_once(
       send: does it; raises `Unsent` when it certainly did not happen, another `NodeFailure` when it may
         have.
       may_repeat: whether doing it again is harmless, because the other side knows it by its key.
+      find: asks the other side what came of an earlier try; with it, doing it again is harmless too.
       most_per_run: how many effects of this name a run may have.
 
     Raises `NodeFailure`: what `send` raised, or `outcome_unknown`, or `effect_limit`.
@@ -56,9 +59,12 @@ def do_once(
         return begun.receipt
     if begun.standing is Standing.OVER_LIMIT:
         raise NodeFailure(f"effect_limit: a run may have {most_per_run} of '{name}'")
-    if begun.standing is Standing.UNKNOWN and not may_repeat:
-        raise _unknown(name, "an earlier try was cut off")
-    receipt = _send(task, effect, send, may_repeat)
+    receipt = find() if find and begun.standing is Standing.UNKNOWN else None
+    if receipt is None:
+        may_repeat = may_repeat or find is not None
+        if begun.standing is Standing.UNKNOWN and not may_repeat:
+            raise _unknown(name, "an earlier try was cut off")
+        receipt = _send(task, effect, send, may_repeat)
     node_effects.keep_receipt(task.database, effect, receipt)
     return receipt
 

@@ -10,11 +10,20 @@ from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self, cast
 
+from app.local.services.github import GitHub
+from app.local.services.google import Calendar, Sheets
 from app.local.services.google_oauth import CLIENT_ID, CLIENT_SECRET, GoogleOAuth
+from app.local.services.notion import Notion
+from app.local.services.trackers import Asana, Jira, Linear, Monday, Zapier
 from app.local.services.wire import Answered, Asked, Service
 
 #: Answers a request and then breaks the connection off: the caller can't know that it was heard.
 LOST = "lost"
+
+#: What a token that isn't honoured gets.
+_UNAUTHORIZED = Answered(401, {"message": "Bad credentials"})
+#: Services that want no token in a header.
+_KEYLESS = ("google_oauth", "zapier")
 
 
 class ServiceServer:
@@ -27,7 +36,13 @@ class ServiceServer:
         self.asked: list[Asked] = []
         self.tokens: set[str] = set()
         self.google_oauth = GoogleOAuth()
-        services: Sequence[Service] = (self.google_oauth,)
+        self.github, self.notion, self.zapier = GitHub(), Notion(), Zapier()
+        self.sheets, self.calendar = Sheets(), Calendar()
+        self.linear, self.jira, self.asana, self.monday = Linear(), Jira(), Asana(), Monday()
+        services: Sequence[Service] = (
+            *(self.google_oauth, self.github, self.notion, self.zapier, self.sheets, self.calendar),
+            *(self.linear, self.jira, self.asana, self.monday),
+        )
         self._services = {service.name: service for service in services}
         self._scripts: dict[str, list[Answered | str]] = {}
         self._guard = threading.Lock()
@@ -81,8 +96,16 @@ class ServiceServer:
             if isinstance(scripted, Answered):
                 return scripted
             service = self._services.get(asked.service)
-            answered = service.answer(asked) if service else Answered(404, {"message": "no such service"})
+            if service is None:
+                return Answered(404, {"message": "no such service"})
+            answered = service.answer(asked) if self._may(asked) else _UNAUTHORIZED
             return None if scripted == LOST else answered
+
+    def _may(self, asked: Asked) -> bool:
+        """Whether a request has a token that is honoured, to those that want one in a header."""
+        if asked.service in _KEYLESS:
+            return True
+        return asked.headers.get("authorization", "").removeprefix("Bearer ") in self.tokens
 
 
 class _Server(ThreadingHTTPServer):
