@@ -7,9 +7,9 @@ from decimal import Decimal
 from functools import cache
 from importlib.resources import files
 
-from pydantic import BaseModel, NonNegativeInt, field_validator
+from pydantic import BaseModel, field_validator
 
-CENT_FRACTION = Decimal("0.000001")
+_MICRO_DOLLAR = Decimal("0.000001")
 
 
 class Price(BaseModel):
@@ -26,15 +26,13 @@ class Price(BaseModel):
         return value or None
 
 
-def cost_usd(
-    model_key: str, tokens_in: NonNegativeInt, tokens_out: NonNegativeInt, orders: NonNegativeInt
-) -> Decimal | None:
+def cost_usd(model_key: str, tokens_in: int, tokens_out: int, orders: int) -> Decimal | None:
     """What so many tokens and ordered images cost; None where the catalogue has no price for the model."""
     price = _prices().get(model_key)
     if price is None:
         return None
     tokens = tokens_in * (price.usd_per_1k_in or 0) + tokens_out * (price.usd_per_1k_out or 0)
-    return (tokens / Decimal(1000) + orders * (price.usd_per_image or 0)).quantize(CENT_FRACTION)
+    return (tokens / Decimal(1000) + orders * (price.usd_per_image or 0)).quantize(_MICRO_DOLLAR)
 
 
 @cache

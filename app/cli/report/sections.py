@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from xml.etree.ElementTree import Element
 
 from app.cli.report import words
 from app.cli.report.charts import load_strip, percentile_lines, stacked_bars, time_marks
-from app.cli.report.elements import Child, element
+from app.cli.report.elements import element
 from app.cli.report.figures import Figures, KindFigures, Letter, ProviderFigures, WorkerFigures
+from app.cli.report.layout import card, figure, nothing, section, table, times
 from app.providers.outcomes import NAMES
 
 
@@ -42,32 +42,32 @@ def overview(figures: Figures) -> Element:
 def work(figures: Figures) -> Element:
     """Throughput and times of each kind."""
     cards = [_kind(figures, kind) for kind in figures.kinds]
-    return _section(
+    return section(
         "Work",
         "Jobs by how they ended, the time until they were picked up, and that of their last attempt.",
-        cards or [_nothing("No job was picked up in this time.")],
+        cards or [nothing("No job was picked up in this time.")],
     )
 
 
 def _kind(figures: Figures, kind: KindFigures) -> Element:
     total, period = kind.total, figures.period
     said = f"{words.count(total.done)} done, {words.count(total.failed)} failed"
-    return _card(
+    return card(
         kind.kind.replace("_", " "),
         said,
-        _figure(
+        figure(
             "Jobs ended",
             "",
             stacked_bars(f"{kind.kind}: jobs ended", period, [(s.done, s.failed) for s in kind.steps]),
         ),
-        _figure(
+        figure(
             "Pickup",
-            _times(total.pickup.p50_ms, total.pickup.p99_ms),
+            times(total.pickup.p50_ms, total.pickup.p99_ms),
             percentile_lines(f"{kind.kind}: pickup", period, [step.pickup for step in kind.steps]),
         ),
-        _figure(
+        figure(
             "Duration",
-            _times(total.duration.p50_ms, total.duration.p99_ms),
+            times(total.duration.p50_ms, total.duration.p99_ms),
             percentile_lines(f"{kind.kind}: duration", period, [step.duration for step in kind.steps]),
         ),
         key=kind.kind,
@@ -77,10 +77,10 @@ def _kind(figures: Figures, kind: KindFigures) -> Element:
 def providers(figures: Figures) -> Element:
     """Calls, errors and latency of each provider."""
     cards = [_provider(figures, provider) for provider in figures.providers]
-    return _section(
+    return section(
         "Providers",
         "Calls and their errors; the latency of those that succeeded.",
-        cards or [_nothing("No provider was called in this time.")],
+        cards or [nothing("No provider was called in this time.")],
     )
 
 
@@ -91,13 +91,13 @@ def _provider(figures: Figures, provider: ProviderFigures) -> Element:
         element("li", element("code", code), f" {words.count(number)}")
         for code, number in provider.errors.items()
     ]
-    return _card(
+    return card(
         NAMES.get(provider.provider, provider.provider),
         f"{words.count(total.calls)} calls, {words.percent(total.errors, total.calls)} errors",
-        _figure("Calls", "", stacked_bars(f"{provider.provider}: calls", period, steps)),
-        _figure(
+        figure("Calls", "", stacked_bars(f"{provider.provider}: calls", period, steps)),
+        figure(
             "Latency",
-            _times(total.latency.p50_ms, total.latency.p99_ms),
+            times(total.latency.p50_ms, total.latency.p99_ms),
             percentile_lines(f"{provider.provider}: latency", period, [s.latency for s in provider.steps]),
         ),
         element("div", element("h4", "Errors"), element("ul", *codes, class_="codes")) if codes else None,
@@ -119,17 +119,17 @@ def models(figures: Figures) -> Element:
         for model in figures.models
     ]
     headings = ("Model", "Calls", "Errors", "Tokens in", "Tokens out", "Cost")
-    return _section(
+    return section(
         "Models",
         "Tokens as the providers counted them, at the platform's list prices; whoever's key paid.",
-        [_table(headings, rows, texts=1) if rows else _nothing("No model was asked in this time.")],
+        [table(headings, rows, texts=1) if rows else nothing("No model was asked in this time.")],
     )
 
 
 def webhooks(figures: Figures) -> Element:
     """Requests to receivers, and what became of the webhooks."""
     if not figures.webhook_hosts:
-        return _section("Webhooks", "", [_nothing("No webhook was sent in this time.")])
+        return section("Webhooks", "", [nothing("No webhook was sent in this time.")])
     rows = [
         (
             host.host,
@@ -138,24 +138,24 @@ def webhooks(figures: Figures) -> Element:
             words.count(host.delivered),
             words.count(host.waiting),
             words.count(host.dead),
-            _times(host.latency.p50_ms, host.latency.p99_ms),
+            times(host.latency.p50_ms, host.latency.p99_ms),
         )
         for host in figures.webhook_hosts
     ]
     steps = [(step.done, step.failed) for step in figures.webhook_steps]
     chart = stacked_bars("webhooks: requests", figures.period, steps)
     headings = ("Host", "Requests", "Errors", "Delivered", "Waiting", "Dead", "Latency")
-    return _section(
+    return section(
         "Webhooks",
         "Requests to receivers; a webhook is tried several times before it is dead.",
-        [_card("", "", _figure("Requests", "", chart), _table(headings, rows, texts=1), key="webhooks")],
+        [card("", "", figure("Requests", "", chart), table(headings, rows, texts=1), key="webhooks")],
     )
 
 
 def dead_letters(figures: Figures) -> Element:
     """Jobs that failed for good, with their reasons."""
     if not figures.letter_groups:
-        return _section("Dead letters", "", [_nothing("No job failed for good in this time.")])
+        return section("Dead letters", "", [nothing("No job failed for good in this time.")])
     groups = [
         (
             element("code", group.code or "none"),
@@ -180,11 +180,11 @@ def dead_letters(figures: Figures) -> Element:
         for letter in figures.newest_letters
     ]
     shown = f"The newest {len(letters)}" if len(letters) > 1 else "The newest"
-    return _section(
+    return section(
         "Dead letters",
         "Jobs that failed for good and were neither replayed nor discarded.",
         [
-            _table(("Reason", "Kind", "Jobs", "Newest"), groups, texts=2),
+            table(("Reason", "Kind", "Jobs", "Newest"), groups, texts=2),
             element("details", element("summary", shown), element("ol", *letters, class_="letters")),
         ],
     )
@@ -198,10 +198,10 @@ def _fate(letter: Letter) -> str:
 def workers(figures: Figures) -> Element:
     """Who was at work when."""
     if not figures.workers:
-        return _section("Workers", "", [_nothing("No worker was at work in this time.")])
+        return section("Workers", "", [nothing("No worker was at work in this time.")])
     most = max(load for worker in figures.workers for load in worker.loads) or 1.0
     strips = [
-        _figure(
+        figure(
             worker.worker_id,
             _load(worker),
             load_strip(worker.worker_id, figures.period, worker.loads, worker.deaths, most),
@@ -209,10 +209,10 @@ def workers(figures: Figures) -> Element:
         for worker in figures.workers
     ]
     names = (element("span", name) for _, name in time_marks(figures.period))
-    return _section(
+    return section(
         "Workers",
         "Jobs that each process was at on average; a line where jobs lost their process.",
-        [_card("", "", *strips, element("p", *names, class_="axis quiet"), key="workers")],
+        [card("", "", *strips, element("p", *names, class_="axis quiet"), key="workers")],
     )
 
 
@@ -220,41 +220,3 @@ def _load(worker: WorkerFigures) -> str:
     mean = sum(worker.loads) / len(worker.loads)
     lost = sum(worker.deaths)
     return f"{mean:.2g} on average, {max(worker.loads):.2g} at most" + (f", {lost} lost" if lost else "")
-
-
-def _section(title: str, what: str, parts: Sequence[Element]) -> Element:
-    name = title.lower().replace(" ", "-")
-    said = element("p", what, class_="quiet") if what else None
-    return element("section", element("h2", title), said, *parts, id=name)
-
-
-def _card(title: str, said: str, *parts: Child, key: str) -> Element:
-    heading = element("header", element("h3", title), element("p", said, class_="quiet")) if title else None
-    return element("article", heading, element("div", *parts, class_="charts"), data_key=key)
-
-
-def _figure(title: str, said: str, chart: Element) -> Element:
-    caption = element("figcaption", element("h4", title), element("span", said, class_="quiet"))
-    return element("figure", caption, chart)
-
-
-def _table(headings: Sequence[str], rows: Iterable[Sequence[Element | str]], *, texts: int) -> Element:
-    """A table whose first `texts` columns are words and whose others are numbers."""
-
-    def cells(name: str, values: Sequence[Element | str]) -> list[Element]:
-        return [
-            element(name, value, class_="text" if place < texts else "number")
-            for place, value in enumerate(values)
-        ]
-
-    head = element("thead", element("tr", *cells("th", headings)))
-    body = element("tbody", *(element("tr", *cells("td", row)) for row in rows))
-    return element("div", element("table", head, body), class_="scrolls")
-
-
-def _nothing(what: str) -> Element:
-    return element("p", what, class_="nothing")
-
-
-def _times(p50_ms: float | None, p99_ms: float | None) -> str:
-    return f"{words.milliseconds(p50_ms)} / {words.milliseconds(p99_ms)}"
