@@ -61,11 +61,9 @@ class Models:
         `named` is the model that the settings of the node's type name. Raises `NodeFailure` where moderation
         says so, `GiveUp`, `RetryLater`, or `PutBack` where a limit or a breaker forbids the call yet.
         """
-        seconds = node.config.timeout_ms / 1000
         self.moderate_input(node, _shown(prompt))
         answer = self.answer(node, prompt, node.config.model_id or named)
-        if node.config.moderation in ("output", "both"):
-            self._moderate("output", answer.text, seconds)
+        self.moderate_output(node, answer.text)
         return answer
 
     def answer(self, node: Node, prompt: providers.Prompt, model_key: str | None) -> providers.Answer:
@@ -129,6 +127,11 @@ class Models:
         """Raise `NodeFailure` `moderation_blocked` for flagged input, where the node wants it judged."""
         if node.config.moderation in ("input", "both"):
             self._moderate("input", text, node.config.timeout_ms / 1000)
+
+    def moderate_output(self, node: Node, text: str) -> None:
+        """Raise `NodeFailure` `moderation_blocked` for flagged output, where the node wants it judged."""
+        if node.config.moderation in ("output", "both"):
+            self._moderate("output", text, node.config.timeout_ms / 1000)
 
     def _moderate(self, policy: str, text: str, deadline_seconds: float) -> None:
         """Raise `NodeFailure` `moderation_blocked` for what nobody should be shown.

@@ -1,5 +1,5 @@
-"""Nodes that ask a model for text."""
+"""Nodes that ask a model or an agent for text, or for what means alike."""
 
-from app.nodes.ai import judging, lens, writing
+from app.nodes.ai import agents, judging, lens, searching, senses, writing
 
-__all__ = ["judging", "lens", "writing"]
+__all__ = ["agents", "judging", "lens", "searching", "senses", "writing"]

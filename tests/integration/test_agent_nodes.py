@@ -1,0 +1,134 @@
+"""Nodes that have an agent do something: a team run is started once and waited for."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+from uuid import UUID
+
+import pytest
+from psycopg2.extensions import connection as Connection  # noqa: N812
+
+from app.broker import LeaseBroker
+from app.database import Database
+from app.local.platform import Seeded
+from app.local.provider_server import ProviderServer
+from app.local.workflows import NodeSeed, make_agent
+from app.workflow import InvalidWorkflow
+from tests.integration.conftest import running_worker
+from tests.integration.media_world import providers_of_media  # noqa: F401  # a fixture
+from tests.integration.node_runs import Ran, execute_once, start
+from tests.integration.workflow_rows import BOTH_PLATFORMS, rows, run_row, update
+from tests.sql import call
+from tests.waiting import eventually
+
+ENDED = ("completed", "failed", "cancelled", "timed_out")
+
+
+@pytest.fixture
+def database(provider: ProviderServer, jobs_database: Database, seeded: Seeded) -> Database:
+    return jobs_database
+
+
+def delegating(connection: Connection, agent: UUID, **config: Any) -> Ran:
+    node = NodeSeed(
+        {"nodeType": "agent_execute", "agentId": str(agent), "taskPrompt": "Fly a kite.", **config}
+    )
+    return start(connection, {"it": node})
+
+
+def team_runs(connection: Connection) -> list[dict[str, Any]]:
+    return rows(connection, "SELECT * FROM agents.team_runs")
+
+
+def go_on(database: Database, ran: Ran) -> Ran:
+    message = call(ran.connection, "SELECT message_id FROM worker.claims WHERE job = %s", ran.run_id)
+    return execute_once(database, ran, message=message)
+
+
+@BOTH_PLATFORMS
+def test_an_agent_does_a_task_and_the_node_gives_what_came_of_it(
+    provider: ProviderServer, broker: LeaseBroker, connection: Connection, seeded: Seeded
+) -> None:
+    for name in ("actors.workflow_runs", "actors.team_runs"):
+        sys.modules.pop(name, None)
+        importlib.import_module(name)
+    agent = make_agent(connection, "Nia", model="gpt-4o")
+    with running_worker(broker):
+        ran = delegating(connection, agent)
+        eventually(lambda: run_row(connection, ran.run_id)["status"] in ENDED, what="the run's end")
+    (started,) = team_runs(connection)
+    output = ran.output("it")
+    assert (output["teamRunId"], output["status"]) == (str(started["id"]), "completed")
+    assert started["ai_lenser_id"] == agent
+    assert started["metadata"]["inputs"]["task"] == "Fly a kite."
+    assert "gpt-4o says" in output["output"]
+    assert len(provider.calls) == 1
+
+
+def test_a_run_that_goes_on_does_not_delegate_twice(
+    database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = delegating(connection, make_agent(connection, "Nia"))
+
+    class Died(BaseException):
+        pass
+
+    def die(*_: object) -> None:
+        raise Died
+
+    with monkeypatch.context() as patched, pytest.raises(Died):
+        patched.setattr("app.nodes.ai.agents._waiting_for", die)
+        execute_once(database, ran)
+    go_on(database, ran)
+    (started,) = team_runs(connection)
+    assert ran.node("it")["waiting_reason"] == "external_callback"
+    update(
+        connection, "agents.team_runs", started["id"], status="completed", metadata={"result": {"text": "ok"}}
+    )
+    assert go_on(database, ran).output("it")["output"] == "ok"
+    assert len(team_runs(connection)) == 1
+
+
+@pytest.mark.parametrize(("status", "told"), [("failed", "no wind"), ("cancelled", "no reason is known")])
+def test_what_an_agent_fails_at_fails_the_node(
+    database: Database, connection: Connection, status: str, told: str
+) -> None:
+    ran = execute_once(database, delegating(connection, make_agent(connection, "Nia")))
+    metadata = {"error": "no wind"} if status == "failed" else {}
+    update(connection, "agents.team_runs", team_runs(connection)[0]["id"], status=status, metadata=metadata)
+    assert go_on(database, ran).error("it") == f"team_run_{status}: {told}"
+
+
+def test_a_delegation_that_needs_approval_waits_for_it(database: Database, connection: Connection) -> None:
+    ran = execute_once(
+        database,
+        delegating(connection, make_agent(connection, "Nia"), delegation_policy="approval_required"),
+    )
+    (started,) = team_runs(connection)
+    assert (started["status"], started["approval_status"]) == ("blocked", "pending")
+    assert ran.node("it")["status"] == "awaiting_dependency"
+
+
+@pytest.mark.parametrize(
+    ("owner", "config", "error"),
+    [
+        ("ada", {"delegationPolicy": "forbidden"}, "delegation_forbidden"),
+        ("grace", {}, "delegation.not_owned"),
+    ],
+)
+def test_what_is_not_allowed_starts_nothing(
+    database: Database, connection: Connection, owner: str, config: dict[str, str], error: str
+) -> None:
+    ran = execute_once(database, delegating(connection, make_agent(connection, "Nia", owner=owner), **config))
+    assert error in ran.error("it")
+    assert team_runs(connection) == []
+    assert rows(connection, "SELECT * FROM worker.node_effects") == []
+
+
+def test_an_agent_is_named_by_its_id(database: Database, connection: Connection) -> None:
+    with pytest.raises(InvalidWorkflow, match="agentId"):
+        execute_once(
+            database, start(connection, {"it": NodeSeed({"nodeType": "agent_execute", "task": "x"})})
+        )
