@@ -21,14 +21,14 @@ refuse(
     "would write a secret into the run's stored outputs: name a connectorRef on the node that needs it",
     "secret_resolver",
 )
+refuse("needs a vector store, which the platform has none of; use rag_retrieval", "vector_search")
 refuse("has no device to push to: the platform keeps none", "push_notification")
 refuse("needs a telephony provider, which the platform has none of; use email_send or a chat", "sms_send")
 
 
 #: Types that builders of workflows offer and that no family has.
 _OFFERED = (
-    *("code", "embedding", "rag_retrieval", "agent_execute", "vector_search"),
-    *("image_analyze", "audio_transcribe", "speech_to_text", "video_analyze"),
+    "code",
     *("github_read", "github_issue_create", "github_pr_review", "notion_read", "notion_write"),
     *("google_sheets_read", "google_sheets_write", "calendar_create"),
     *("linear_issue_create", "jira_issue_create", "zapier_webhook_trigger"),

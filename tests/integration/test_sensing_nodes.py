@@ -191,7 +191,7 @@ def test_nobody_reads_the_memories_of_somebody_elses_agent(
         ("rag_retrieval", {"topK": 21}, "topK"),
         ("rag_retrieval", {"lenserId": "nobody"}, "lenserId"),
         ("audio_transcribe", {"language": "German!"}, "language"),
-        ("vector_search", {}, "searches a vector store, and the platform has none"),
+        ("vector_search", {}, "needs a vector store"),
     ],
 )
 def test_bad_settings_are_named_before_the_run_starts(

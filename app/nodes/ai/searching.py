@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, JsonValue
 
 from app.errors import GiveUp
 from app.nodes.ai.asking import Asking, material_of
-from app.nodes.registry import Effect, node_type, refuse
+from app.nodes.registry import Effect, node_type
 from app.nodes.settings import spelled
 from app.nodes.task import Task
 from app.platform.delegation import Memory, fetch_memories
@@ -125,6 +125,3 @@ def _likeness(one: Vector, other: Vector) -> float:
     """The cosine of the angle between two vectors: 1 for the same direction."""
     lengths = math.hypot(*one) * math.hypot(*other)
     return sum(a * b for a, b in zip(one, other, strict=True)) / lengths if lengths else 0.0
-
-
-refuse("searches a vector store, and the platform has none; use rag_retrieval", "vector_search")
