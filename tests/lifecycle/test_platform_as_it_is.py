@@ -41,8 +41,8 @@ def storage() -> Iterator[StorageServer]:
 
 
 @pytest.fixture
-def post() -> Iterator[Post]:
-    with Post() as servers:
+def post(storage: StorageServer) -> Iterator[Post]:
+    with Post(storage) as servers:
         yield servers
 
 

@@ -47,7 +47,7 @@ def demo(
     with (
         stops_in_order(),
         StorageServer() as storage,
-        Post() as post,
+        Post(storage) as post,
         open_display(console, quiet=as_json) as display,
     ):
         summary = run_demo(

@@ -1,4 +1,4 @@
-"""The mail server and the chats to which the demo's workflow writes, and what has arrived there."""
+"""The mail server, the chats and the Storage to which the demo's workflow writes, and what arrived there."""
 
 from __future__ import annotations
 
@@ -8,17 +8,22 @@ from typing import Self
 
 from app.local.services.mail_server import MailServer
 from app.local.services.messengers import Messengers
+from app.local.storage_server import StorageServer
 from app.local.workflows import EdgeSeed, NodeSeed
 
 #: What the workflow writes; the greeting is a model's.
 SUBJECT = "News for {{name}}"
+FILE = "greetings/latest.txt"
 MESSAGE = "{{name}} was greeted: {{greeting}}"
+
+PLACES = ("mail", "slack", "discord")
 
 
 class Post:
-    """A mail server, Slack and Discord of the demo's own; use it as a context manager."""
+    """A mail server, Slack and Discord of the demo's own, beside its Storage; use it as a context manager."""
 
-    def __init__(self) -> None:
+    def __init__(self, storage: StorageServer) -> None:
+        self._storage = storage
         self._mails, self._chats = MailServer(), Messengers()
         self._open = ExitStack()
 
@@ -50,12 +55,13 @@ class Post:
             "discord": NodeSeed(
                 {"nodeType": "discord_notify", "webhookUrl": self._chats.discord_webhook, **text}
             ),
+            "file": NodeSeed({"nodeType": "file_writer", "objectKey": FILE}),
         }
 
     @property
     def edges(self) -> tuple[EdgeSeed, ...]:
         """How that workflow's nodes hang together."""
-        told = (EdgeSeed("write", each, "greeting") for each in ("mail", "slack", "discord"))
+        told = (EdgeSeed("write", each, "greeting") for each in (*PLACES, "file"))
         return (EdgeSeed("start", "write", "context"), *told)
 
     def arrived(self) -> Iterator[tuple[str, str]]:
@@ -65,10 +71,17 @@ class Post:
         for service in ("slack", "discord"):
             yield from ((service, _one_line(text)) for text in list(self._chats.messages[service]))
 
+        for path, stored in list(self._storage.objects.items()):
+            if path.endswith(FILE):
+                yield "Storage", f"{FILE}: {_one_line(stored.content.decode())}"
+
     def surprises(self, name: str) -> Iterator[str]:
-        """What differs from one message each, with the name and the greeting in it."""
+        """What differs from one message each, with name and greeting in it, and a file with the greeting."""
         found = list(self.arrived())
-        for place in ("mail", "slack", "discord"):
+        files = [text for where, text in found if where == "Storage"]
+        if len(files) != 1 or name not in files[0].partition(": ")[2]:
+            yield f"{files} were stored instead of one greeting"
+        for place in PLACES:
             texts = [text for where, text in found if where == place]
             if len(texts) != 1:
                 yield f"{len(texts)} messages arrived by {place} instead of one"

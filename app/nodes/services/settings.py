@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, JsonValue, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, StringConstraints
 
 from app.nodes.effects import SendSettings
 from app.platform.connectors import ConnectorRef
 from app.workflow.values import parse_json
 
 
-def _read_ref(value: object) -> object:
-    return ConnectorRef.parse(value) if isinstance(value, str) else value
+def _read_ref(text: str) -> str:
+    """The bare form of a reference, however it is stored."""
+    return str(ConnectorRef.parse(text))
 
 
 def _blank_to_none(value: object) -> object:
@@ -35,8 +36,8 @@ def _as_object(value: object) -> object:
     return parse_json(value) if isinstance(value, str) and value.strip() else value
 
 
-Ref = Annotated[ConnectorRef, BeforeValidator(_read_ref)]
-OptionalRef = Annotated[ConnectorRef | None, BeforeValidator(_read_ref), BeforeValidator(_blank_to_none)]
+Ref = Annotated[str, AfterValidator(_read_ref)]
+OptionalRef = Annotated[Ref | None, BeforeValidator(_blank_to_none)]
 Words = Annotated[list[str], BeforeValidator(_as_list)]
 Text = Annotated[str, BeforeValidator(_as_text)]
 Title = Annotated[
@@ -68,5 +69,4 @@ class MaybeConnected(SendSettings):
 
 def ref_of(config: Any) -> ConnectorRef | None:
     """The connection that settings name."""
-    found = config.connector_ref
-    return found if isinstance(found, ConnectorRef) else None
+    return ConnectorRef.parse(config.connector_ref) if config.connector_ref else None
