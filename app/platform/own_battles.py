@@ -16,13 +16,12 @@ from app.errors import GiveUp
 from app.platform.json_values import storable
 from app.platform.node_effects import Effect, Standing, begin_in, keep_receipt_in
 from app.platform.rows import only_row
+from app.workflow.values import JsonObject
 
 #: How worker's functions say what can't be done: a code, a colon, and words for people.
 _TOLD = "LFNOD"
 
 _NO_WINNER = "current_round_has_no_winner"
-
-JsonObject = dict[str, JsonValue]
 
 
 class Criterion(BaseModel):

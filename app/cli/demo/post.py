@@ -70,7 +70,6 @@ class Post:
             yield "mail", f"to {mail['To']}, {mail['Subject']!r}: {_one_line(mail.get_content())}"
         for service in ("slack", "discord"):
             yield from ((service, _one_line(text)) for text in list(self._chats.messages[service]))
-
         for path, stored in list(self._storage.objects.items()):
             if path.endswith(FILE):
                 yield "Storage", f"{FILE}: {_one_line(stored.content.decode())}"

@@ -15,9 +15,8 @@ from app.local.services.trackers import SITE
 SHEETS = "https://www.googleapis.com/auth/spreadsheets"
 CALENDAR = "https://www.googleapis.com/auth/calendar"
 
-#: What happens if the answer to an effect gets lost: the node asks what came of it, does it again under the
-#: same key, does what leaves the same, or can't know.
-FOUND, REPEATED, UNKNOWN, READS = "found", "repeated", "unknown", "reads"
+#: What happens if the answer to an effect gets lost: the node finds what came of it, or can't know.
+FOUND, UNKNOWN, READS = "found", "unknown", "reads"
 
 
 @dataclass(frozen=True)
