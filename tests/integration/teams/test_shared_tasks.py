@@ -146,8 +146,8 @@ def test_lanes_go_at_once_and_the_leader_makes_one_result_of_them(
     row = ended(connection, team_run)
     assert (row["status"], row["metadata"]["result"]["by"]) == ("completed", ["Lena"])
     told = speakers(provider)
-    assert (told[0], set(told[1:3]), told[-1]) == ("Lena", {"Ann", "Bea"}, "Lena")
-    assert sorted(told) == ["Ann", "Bea", "Cleo", "Lena", "Lena"]
+    assert (told[0], sorted(told[1:-1]), told[-1]) == ("Lena", ["Ann", "Bea", "Cleo"], "Lena")
+    assert told.index("Ann") < told.index("Cleo")
     cleo = next(call for call in provider.calls if speaker(call) == "Cleo")
     assert "Work, round 1: Ann" in cleo.prompt
     assert "Work, round 1: Bea" not in cleo.prompt
