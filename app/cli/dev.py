@@ -28,6 +28,7 @@ CHECK_SECONDS = 0.2
 _ALL_KINDS = {
     "PLATFORM_API_BATTLE_WORKER_ENABLED": "true",
     "PLATFORM_API_SCHEDULED_WORKFLOW_WORKER_ENABLED": "true",
+    "PLATFORM_API_TEAM_RUN_WORKER_ENABLED": "true",
 }
 
 #: A Supabase project that the user's settings name knows nothing of the embedded database's votes.

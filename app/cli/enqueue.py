@@ -89,6 +89,14 @@ def reference_platform() -> Iterator[connection]:
             raise DatabaseError(f"the database refused: {_first_line(error)}") from None
 
 
+def check_models(session: connection, models: Sequence[str]) -> None:
+    """Raise `SettingsError` for the first key that no model has."""
+    with session.cursor() as row:
+        row.execute("SELECT m FROM unnest(%s) AS m EXCEPT SELECT key FROM ai.models", (list(models),))
+        if unknown := [model for (model,) in row.fetchall()]:
+            raise SettingsError(f"there is no model {unknown[0]!r} in ai.models")
+
+
 def find_dsn() -> str:
     """DATABASE_URL, or else the database of the `lf-worker dev` of this folder."""
     try:

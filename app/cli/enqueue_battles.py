@@ -11,7 +11,7 @@ from uuid import UUID
 import typer
 from psycopg2.extensions import connection
 
-from app.cli.enqueue import POLL_SECONDS, WAIT_SECONDS, reference_platform
+from app.cli.enqueue import POLL_SECONDS, WAIT_SECONDS, check_models, reference_platform
 from app.errors import DatabaseError, SettingsError
 from app.local.battles import Contender, enqueue_battles
 
@@ -39,19 +39,12 @@ def battle(
         raise SettingsError("a battle has two contenders: give --model twice")
     with reference_platform() as session:
         with session:
-            _check_models(session, models)
+            check_models(session, models)
             ids = enqueue_battles(session, count, *map(Contender, models), task_prompt=prompt)
         if not wait:
             print("\n".join(map(str, ids)))
         elif not _print_ends(session, ids):
             sys.exit(1)
-
-
-def _check_models(session: connection, models: Sequence[str]) -> None:
-    with session.cursor() as row:
-        row.execute("SELECT m FROM unnest(%s) AS m EXCEPT SELECT key FROM ai.models", (list(models),))
-        if unknown := [model for (model,) in row.fetchall()]:
-            raise SettingsError(f"there is no model {unknown[0]!r} in ai.models")
 
 
 def _print_ends(session: connection, ids: Sequence[UUID]) -> bool:

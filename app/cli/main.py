@@ -15,6 +15,7 @@ from app.cli import (
     dev,
     enqueue,
     enqueue_battles,
+    enqueue_teams,
     jobs,
     migrate,
     nodes,
@@ -47,6 +48,7 @@ app.command("status")(status.status)
 app.command("report")(report_command.report)
 app.command("nodes")(nodes.nodes)
 enqueue.app.command("battle")(enqueue_battles.battle)
+enqueue.app.command("team-run")(enqueue_teams.team_run)
 app.add_typer(enqueue.app, name="enqueue")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(dead_letters.app, name="dead-letters")

@@ -107,6 +107,14 @@ class Stack:
         if ended := self.ended():
             raise StackError(str(ended))
 
+    def replace(self, name: str) -> None:
+        """Kill a process and its children at once, with SIGKILL, and start another one in its place."""
+        process = self.processes[name]
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        (kind,) = (kind for kind in read_procfile(self.procfile) if kind.name == name)
+        self.processes[name] = self._spawn(kind)
+
     def stop(self, *, timeout_seconds: float = 30.0) -> None:
         """Send SIGTERM to every process, and SIGKILL to the group of each that is still there in the end."""
         for process in self.processes.values():

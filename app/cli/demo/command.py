@@ -17,8 +17,10 @@ from app.cli.demo.display import Display, open_display, print_summary
 from app.cli.demo.lens_runs import LensRuns
 from app.cli.demo.media import Media
 from app.cli.demo.post import Post
+from app.cli.demo.recovery import Recovery
 from app.cli.demo.runner import LOG_FOLDER, run_demo
 from app.cli.demo.scenario import Scenario, Summary
+from app.cli.demo.teams import TEAM_ENVIRONMENT, Teams
 from app.cli.demo.votes import VoteInspections
 from app.cli.demo.webhooks import Webhooks
 from app.cli.demo.workflows import WORKFLOW_ENVIRONMENT, Workflows
@@ -54,8 +56,14 @@ def demo(
             _scenarios(storage, post, display),
             display,
             timeout_seconds=TIMEOUT_SECONDS,
-            environment={**storage.environment(), **post.environment(), **WORKFLOW_ENVIRONMENT},
+            environment={
+                **storage.environment(),
+                **post.environment(),
+                **WORKFLOW_ENVIRONMENT,
+                **TEAM_ENVIRONMENT,
+            },
             commands={} if as_json else {**LAST_COMMANDS, _report_command(): 0},
+            accidents=[Recovery(display.say)],
         )
     if as_json:
         print(json.dumps(summary.as_json()))
@@ -81,6 +89,7 @@ def _scenarios(storage: StorageServer, post: Post, display: Display) -> list[Sce
         Webhooks(),
         VoteInspections(),
         Workflows(display.say, post),
+        Teams(display.say),
     ]
 
 

@@ -19,7 +19,7 @@ from app.cli.demo.battles import BATTLE_ENVIRONMENT
 from app.cli.demo.display import Display
 from app.cli.demo.last_commands import run_command
 from app.cli.demo.media import MEDIA_ENVIRONMENT
-from app.cli.demo.scenario import Scenario, Summary
+from app.cli.demo.scenario import Accident, Scenario, Summary
 from app.cli.demo.webhooks import ENVIRONMENT as WEBHOOK_ENVIRONMENT
 from app.errors import WorkerError
 from app.local.platform import seed
@@ -46,11 +46,13 @@ def run_demo(
     timeout_seconds: int,
     environment: Mapping[str, str] | None = None,
     commands: Mapping[str, int] | None = None,
+    accidents: Sequence[Accident] = (),
 ) -> Summary:
     """Run the scenarios on real processes and an embedded database, and leave nothing behind.
 
     `environment` is what the processes get besides `demo_environment`. `commands` of lf-worker are run in the
     end, while the processes still run; each is named with the worst exit code that is well.
+    `accidents` happen to the processes one after the other, when the scenarios have ended.
     What goes wrong stands in the summary; the logs of such a demo are kept in `LOG_FOLDER`.
     """
     summary = Summary()
@@ -63,6 +65,10 @@ def run_demo(
             for scenario in scenarios:
                 scenario.queue(session, providers)
             _watch(session, stack, scenarios, display, summary)
+            for accident in accidents:
+                accident.meet(stack)
+                accident.queue(session, providers)
+                _watch(session, stack, [accident], display, summary)
             for name, worst_code in (commands or {}).items():
                 summary.reports[name] = run_command(name, worst_code, stack, display.width)
     except WorkerError as error:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from psycopg2.extensions import connection
 
 from app.local.provider_server import ProviderServer
+from app.local.stack import Stack
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,13 @@ class Scenario(Protocol):
 
     def poll(self, session: connection) -> Sequence[Tally]:
         """How far each case is, in the order to show them."""
+
+
+class Accident(Scenario, Protocol):
+    """A kind of trouble in the demo: it happens to the processes themselves."""
+
+    def meet(self, stack: Stack) -> None:
+        """Learn which processes are running."""
 
 
 @dataclass

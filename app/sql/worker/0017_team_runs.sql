@@ -430,13 +430,41 @@ BEGIN
     END LOOP;
 END $$;
 
-INSERT INTO worker.kinds (kind, actor, queue, claim_next, reload, id_key, count_claimable) VALUES (
+-- Have a team run that failed done again, with its workflow run: finished turns and nodes stay, but of work
+-- that was sent back too often only the plan does. Null where there is nothing to.
+CREATE FUNCTION worker.fn_replay_team_run(p_team_run_id uuid) RETURNS boolean
+LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    v_run uuid;
+BEGIN
+    UPDATE agents.team_runs t
+    SET status = 'queued', completed_at = NULL, updated_at = now(), metadata = t.metadata - 'error',
+        approval_status = CASE t.approval_status WHEN 'not_required' THEN 'not_required' ELSE 'approved' END
+    WHERE t.id = p_team_run_id AND t.status = 'failed' AND t.approval_status IN ('not_required', 'approved')
+    RETURNING t.workflow_run_id INTO v_run;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    UPDATE lenses.workflow_runs r SET status = 'queued', completed_at = NULL
+    WHERE r.id = v_run AND r.status IN ('failed', 'timed_out');
+    UPDATE agents.agent_run_steps s SET status = 'skipped', payload = s.payload - 'spoken'
+    WHERE s.team_run_id = p_team_run_id AND s.payload ->> 'kind' <> 'plan'
+      AND NOT EXISTS (SELECT FROM lenses.workflow_node_results n
+                      WHERE n.run_id = v_run AND n.node_id = s.workflow_node_id AND n.status = 'completed')
+      AND EXISTS (SELECT FROM agents.agent_run_steps o
+                  WHERE o.team_run_id = p_team_run_id AND o.workflow_node_id IS NOT DISTINCT FROM s.workflow_node_id
+                    AND o.payload ->> 'kind' = 'review' AND o.payload ? 'spoken');
+    RETURN true;
+END $$;
+
+INSERT INTO worker.kinds (kind, actor, queue, claim_next, reload, id_key, count_claimable, replay) VALUES (
     'team_run', 'execute_team_run', 'team_runs',
     'SELECT worker.fn_claim_team_run_ticket($1)',
     'SELECT worker.fn_running_team_run($1)',
     'team_run_id',
     'SELECT count(*) FROM worker.waiting_team_runs w
-     WHERE NOT fn_kill_switch_active(''system'') AND worker.fn_team_run_hindrance(w.ai_lenser_id) IS NULL');
+     WHERE NOT fn_kill_switch_active(''system'') AND worker.fn_team_run_hindrance(w.ai_lenser_id) IS NULL',
+    'SELECT worker.fn_replay_team_run($1)');
 
 CREATE FUNCTION worker.fn_ticket_inserted_team_runs() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$

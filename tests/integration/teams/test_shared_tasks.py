@@ -389,3 +389,33 @@ def test_the_run_that_waited_for_its_agents_limit_begins_when_another_is_blocked
     rows(connection, "UPDATE worker.claims SET state = 'finished', finished_at = now(), outcome = 'blocked'")
     assert tickets(connection, "execute_team_run") == 1
     assert must_claim(jobs_database, "team_run").job_id == second
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_replayed_run_goes_on_after_its_finished_turns(
+    connection: Connection, provider: ProviderServer, team: SeededTeam
+) -> None:
+    provider.script("claude-sonnet-4-6", ["ok", "401"])
+    team_run = start(connection, team)
+    assert ended(connection, team_run)["status"] == "failed"
+    assert replay(connection)
+    eventually(lambda: team_row(connection, team_run)["status"] == "completed", what="the end")
+    assert speakers(provider) == ["Lena", "Emil", "Emil", "Rosa"]
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_replay_of_rejected_work_begins_after_the_plan(
+    connection: Connection, provider: ProviderServer, team: SeededTeam
+) -> None:
+    provider.say("claude-sonnet-4-6", "Plan", *["The sea.", REJECT] * 3, "The sea has waves.", ACCEPT)
+    team_run = start(connection, team)
+    assert ended(connection, team_run)["status"] == "failed"
+    assert replay(connection)
+    eventually(lambda: team_row(connection, team_run)["status"] == "completed", what="the end")
+    assert team_row(connection, team_run)["metadata"]["result"]["rounds"] == 1
+    assert speakers(provider)[-2:] == ["Emil", "Rosa"]
+
+
+def replay(connection: Connection) -> bool:
+    statement = "SELECT worker.replay_dead_letter(message_id, 0, 'tester', 'again') FROM worker.claims"
+    return bool(call(connection, statement))
