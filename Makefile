@@ -43,7 +43,7 @@ check: $(READY) ## Lint, check the format, the types and the imports
 	@$(BIN)/lint-imports
 
 bench: $(READY) ## Measure every speed that the README claims; twenty minutes
-	@for name in lens_runs broker battles workflows webhooks vote_anomalies; do \
+	@for name in lens_runs broker battles workflows webhooks vote_anomalies limits; do \
 		$(BIN)/python -m bench.$$name $(ARGS) || exit 1; done
 
 clean: ## Remove what the other targets made

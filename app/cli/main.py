@@ -17,6 +17,7 @@ from app.cli import (
     enqueue_battles,
     enqueue_teams,
     jobs,
+    limits,
     migrate,
     nodes,
     once,
@@ -53,6 +54,7 @@ app.add_typer(enqueue.app, name="enqueue")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(queues.app, name="queues")
+app.add_typer(limits.app, name="limits")
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(workflows.app, name="workflows")
 

@@ -47,6 +47,7 @@ def read_status(session: connection) -> dict[str, Any]:
         "providers": {
             row.pop("provider"): row for row in fetch(session, "SELECT * FROM worker.provider_status()")
         },
+        "hindrances": fetch(session, "SELECT * FROM worker.hindrances ORDER BY provider, model, hindrance"),
         "workers": fetch(
             session,
             """
@@ -70,7 +71,13 @@ def _draw(status: dict[str, Any]) -> Group:
         kinds.add_row(
             kind, *(str(row[name]) for name in counts), _times(row, "pickup"), _times(row, "duration")
         )
-    return Group(kinds, "", *_draw_providers(status["providers"]), _draw_workers(status["workers"]))
+    return Group(
+        kinds,
+        "",
+        *_draw_providers(status["providers"]),
+        *_draw_hindrances(status["hindrances"]),
+        _draw_workers(status["workers"]),
+    )
 
 
 def _draw_providers(providers: dict[str, dict[str, Any]]) -> list[RenderableType]:
@@ -84,6 +91,21 @@ def _draw_providers(providers: dict[str, dict[str, Any]]) -> list[RenderableType
         counts = (str(row["calls_last_hour"]), str(row["errors_last_hour"]))
         error = Text(row["most_frequent_error"] or "")
         table.add_row(provider, *counts, f"{row['error_rate']:.1%}", _times(row, "latency"), error)
+    return [table, ""]
+
+
+def _draw_hindrances(rows: list[dict[str, Any]]) -> list[RenderableType]:
+    if not rows:
+        return []
+    table = Table("calls wait for", "model", "key", "by", box=None, padding=(0, 2, 0, 0))
+    for heading in ("waiting", "seconds left"):
+        table.add_column(heading, justify="right")
+    table.add_column("error")
+    for row in rows:
+        waiting = "" if row["waiting"] is None else str(row["waiting"])
+        named = (row["provider"], row["model"], row["key"] or "", row["hindrance"])
+        left_over = "" if row["seconds_left"] is None else f"{row['seconds_left']:.0f}"
+        table.add_row(*named, waiting, left_over, row["error_code"] or "")
     return [table, ""]
 
 

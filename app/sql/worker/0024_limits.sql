@@ -26,8 +26,11 @@ CREATE TABLE worker.buckets (
     requests double precision NOT NULL DEFAULT 1,
     tokens double precision NOT NULL DEFAULT 0,
     filled_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    -- what one call may take: the most of late, slowly forgotten; and how long one takes, on average
-    tokens_per_call double precision NOT NULL DEFAULT 1000,
+    -- the tag of whoever passed last
+    tag double precision NOT NULL DEFAULT 0,
+    -- what one call may take, the most of late, and what one takes on average; null before the first
+    most_tokens double precision,
+    mean_tokens double precision,
     seconds_per_call double precision NOT NULL DEFAULT 2,
     -- what the provider's answers say of this key's limits
     learnt_requests_per_minute double precision,
@@ -49,25 +52,31 @@ CREATE TABLE worker.passages (
 );
 CREATE INDEX passages_bucket ON worker.passages (provider, model, key);
 
--- Who waits for a bucket: a job's turn comes at due_at, and it keeps its place if there is still no room.
+-- Who waits for a bucket, in the order of tags: an owner's tickets are a step of 1 / weight apart, behind its
+-- own but not behind all that others queued (start-time fair queueing). Whoever passes calls the next one.
 CREATE TABLE worker.waiters (
     ticket uuid PRIMARY KEY,
     provider text NOT NULL,
     model text NOT NULL,
     key text NOT NULL,
     owner text NOT NULL,
+    tag double precision NOT NULL,
+    -- a waiting message can be called; a workflow's node looks by itself
+    is_message boolean NOT NULL,
     since timestamptz NOT NULL DEFAULT clock_timestamp(),
-    due_at timestamptz NOT NULL
+    -- when it was last called to come; one that doesn't is passed over
+    called_at timestamptz
 );
-CREATE INDEX waiters_due ON worker.waiters (provider, model, key, due_at);
+CREATE INDEX waiters_line ON worker.waiters (provider, model, key, tag);
 
--- Each owner has a line of its own before a bucket; all lines move at the same pace.
+-- The tag of each owner's last ticket in a line.
 CREATE TABLE worker.lines (
     provider text NOT NULL,
     model text NOT NULL,
     key text NOT NULL,
     owner text NOT NULL,
-    ends_at timestamptz NOT NULL,
+    last_tag double precision NOT NULL,
+    changed_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (provider, model, key, owner)
 );
 
@@ -156,50 +165,56 @@ BEGIN
                        + random() * least(2000, extract(epoch FROM v_until - clock_timestamp()) * 100));
 END $$;
 
--- Fill a bucket up to now and lock it. The rate stays so far below the limit, and the bucket so small, that
--- no minute, wherever it begins, sees more than the limit: capacity + 60 s of refill is 99 % of it. A bucket
--- that holds more than one call loses nothing when the next one comes a little late.
+-- Fill a bucket up to now and lock it; say what a call reserves, in how many seconds there may be room for one
+-- (0: there is), and how many pass a second. The rate stays so far below the limit, and the bucket so small,
+-- that no minute, wherever it begins, sees more than the limit: capacity + 60 s of refill is 99 % of it. A
+-- bucket that holds more than one call loses nothing when the next one comes a little late.
 CREATE FUNCTION worker.fn_fill_bucket(
     p_provider text, p_model text, p_key text, p_requests_per_minute double precision,
-    p_tokens_per_minute double precision,
-    OUT bucket worker.buckets, OUT reserve double precision,
-    OUT request_rate double precision, OUT token_rate double precision
+    p_tokens_per_minute double precision, p_concurrency integer,
+    OUT tag double precision, OUT reserve double precision, OUT soonest_seconds double precision,
+    OUT pace double precision
 ) LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
+    v_bucket worker.buckets;
     v_seconds double precision;
-    v_requests double precision := greatest(1, least(2, p_requests_per_minute / 30), p_requests_per_minute / 50);
-    v_tokens double precision;
+    v_most_requests double precision :=
+        greatest(1, least(2, p_requests_per_minute / 30), p_requests_per_minute / 50);
+    v_most_tokens double precision;
+    v_request_rate double precision;
+    v_token_rate double precision;
 BEGIN
     LOOP
-        SELECT * INTO bucket FROM worker.buckets b
+        SELECT * INTO v_bucket FROM worker.buckets b
         WHERE b.provider = p_provider AND b.model = p_model AND b.key = p_key FOR UPDATE;
         EXIT WHEN FOUND;
         INSERT INTO worker.buckets (provider, model, key, requests, tokens)
-        VALUES (p_provider, p_model, p_key, v_requests, coalesce(p_tokens_per_minute / 50, 0))
+        VALUES (p_provider, p_model, p_key, v_most_requests, coalesce(p_tokens_per_minute / 50, 0))
         ON CONFLICT DO NOTHING;
     END LOOP;
-    v_seconds := greatest(0, extract(epoch FROM clock_timestamp() - bucket.filled_at));
-    bucket.filled_at := greatest(bucket.filled_at, clock_timestamp());
-    reserve := 0;
-    IF p_requests_per_minute IS NULL THEN
-        bucket.requests := 1;
-    END IF;
-    IF p_tokens_per_minute IS NULL THEN
-        bucket.tokens := 0;
-    END IF;
-    IF p_requests_per_minute IS NOT NULL THEN
-        request_rate := (0.99 * p_requests_per_minute - v_requests + 1) / 60;
-        bucket.requests := least(v_requests, bucket.requests + v_seconds * request_rate);
-    END IF;
-    IF p_tokens_per_minute IS NOT NULL THEN
-        reserve := least(bucket.tokens_per_call * 1.1, p_tokens_per_minute / 2);
-        v_tokens := greatest(p_tokens_per_minute / 50, reserve);
-        token_rate := (0.99 * p_tokens_per_minute - v_tokens) / 60;
-        bucket.tokens := least(v_tokens, bucket.tokens + v_seconds * token_rate);
-    END IF;
+    v_seconds := greatest(0, extract(epoch FROM clock_timestamp() - v_bucket.filled_at));
+    v_request_rate := (0.99 * p_requests_per_minute - v_most_requests + 1) / 60;
+    v_bucket.requests := CASE WHEN p_requests_per_minute IS NULL THEN 1
+        ELSE least(v_most_requests, v_bucket.requests + v_seconds * v_request_rate) END;
+    reserve := coalesce(least(coalesce(v_bucket.most_tokens * 1.1, 1000), p_tokens_per_minute / 2), 0);
+    v_most_tokens := greatest(p_tokens_per_minute / 50, reserve);
+    v_token_rate := (0.99 * p_tokens_per_minute - v_most_tokens) / 60;
+    v_bucket.tokens := CASE WHEN p_tokens_per_minute IS NULL THEN 0
+        ELSE least(v_most_tokens, v_bucket.tokens + v_seconds * v_token_rate) END;
     UPDATE worker.buckets b
-    SET requests = bucket.requests, tokens = bucket.tokens, filled_at = bucket.filled_at
+    SET requests = v_bucket.requests, tokens = v_bucket.tokens,
+        filled_at = greatest(b.filled_at, clock_timestamp())
     WHERE b.provider = p_provider AND b.model = p_model AND b.key = p_key;
+    tag := v_bucket.tag;
+    pace := least(v_request_rate, v_token_rate / nullif(coalesce(v_bucket.mean_tokens, reserve), 0),
+                  p_concurrency / v_bucket.seconds_per_call);
+    soonest_seconds := greatest(0, (1 - v_bucket.requests) / v_request_rate,
+                                (reserve - v_bucket.tokens) / v_token_rate,
+                                CASE WHEN p_concurrency <= (
+                                    SELECT count(*) FROM worker.passages a
+                                    WHERE a.provider = p_provider AND a.model = p_model AND a.key = p_key
+                                      AND a.expires_at > clock_timestamp())
+                                THEN v_bucket.seconds_per_call / p_concurrency END);
 END $$;
 
 -- The limits that a call is under, the provider's before the model's.
@@ -217,8 +232,66 @@ LANGUAGE sql STABLE SET search_path = '' AS $$
     ORDER BY 1
 $$;
 
+-- The first in a bucket's line of those who come when they are called.
+CREATE FUNCTION worker.fn_first_in_line(p_provider text, p_model text, p_key text) RETURNS worker.waiters
+LANGUAGE sql STABLE SET search_path = '' AS $$
+    SELECT w FROM worker.waiters w
+    WHERE w.provider = p_provider AND w.model = p_model AND w.key = p_key AND w.is_message
+      AND (w.called_at IS NULL OR w.called_at > clock_timestamp() - interval '2 seconds')
+    ORDER BY w.tag LIMIT 1
+$$;
+
+-- Have the first in a line come in p_seconds, unless it comes before.
+CREATE FUNCTION worker.fn_call_next(p_provider text, p_model text, p_key text, p_seconds double precision)
+RETURNS void
+LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    v_first worker.waiters := worker.fn_first_in_line(p_provider, p_model, p_key);
+    v_at timestamptz := clock_timestamp() + p_seconds * interval '1 second';
+    v_queue text;
+BEGIN
+    IF v_first.ticket IS NULL OR v_first.called_at <= v_at THEN
+        RETURN;
+    END IF;
+    UPDATE worker.waiters w SET called_at = v_at WHERE w.ticket = v_first.ticket;
+    UPDATE dramatiq.queue q SET mtime = v_at
+    WHERE q.message_id = v_first.ticket AND q.state = 'queued' AND q.mtime > v_at
+    RETURNING q.queue_name INTO v_queue;
+    IF v_queue IS NOT NULL THEN
+        PERFORM pg_notify('dramatiq.' || v_queue || '.enqueue', CASE WHEN p_seconds > 0 THEN 'delayed' ELSE '' END);
+    END IF;
+END $$;
+
+-- Give a ticket its place in a line, unless it has one there, and return its tag.
+CREATE FUNCTION worker.fn_stand_in_line(
+    p_ticket uuid, p_provider text, p_model text, p_key text, p_owner text, p_passed double precision
+) RETURNS double precision
+LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    v_owner text := coalesce(p_owner, '');
+    v_tag double precision;
+BEGIN
+    UPDATE worker.waiters w SET called_at = NULL
+    WHERE w.ticket = p_ticket AND w.provider = p_provider AND w.model = p_model AND w.key = p_key
+    RETURNING w.tag INTO v_tag;
+    IF FOUND THEN
+        RETURN v_tag;
+    END IF;
+    INSERT INTO worker.lines AS l (provider, model, key, owner, last_tag)
+    VALUES (p_provider, p_model, p_key, v_owner, p_passed + 1 / worker.fn_owner_weight(v_owner))
+    ON CONFLICT (provider, model, key, owner) DO UPDATE
+    SET last_tag = greatest(p_passed, l.last_tag) + 1 / worker.fn_owner_weight(v_owner), changed_at = now()
+    RETURNING l.last_tag INTO v_tag;
+    INSERT INTO worker.waiters AS w (ticket, provider, model, key, owner, tag, is_message)
+    VALUES (p_ticket, p_provider, p_model, p_key, v_owner, v_tag,
+            EXISTS (SELECT FROM dramatiq.queue q WHERE q.message_id = p_ticket))
+    ON CONFLICT (ticket) DO UPDATE
+    SET provider = p_provider, model = p_model, key = p_key, owner = v_owner, tag = v_tag, called_at = NULL;
+    RETURN v_tag;
+END $$;
+
 -- Let a call go, or say in how many milliseconds to come back: 0 is go. Asked again by the same ticket, an
--- earlier passage of it is over. Locks the buckets for an instant only.
+-- earlier passage of it is over. The buckets are locked for an instant only.
 CREATE FUNCTION worker.take_passage(
     p_ticket uuid, p_provider text, p_model text, p_key text, p_owner text, p_hold_seconds double precision
 ) RETURNS integer
@@ -227,114 +300,122 @@ DECLARE
     v_provider text := worker.fn_provider_name(p_provider);
     v_forbidden_ms integer := worker.fn_forbidden_ms(v_provider, p_model, p_key);
     v_limit record;
-    v_filled record;
-    v_seconds double precision := 0;
-    v_needed double precision;
-    v_rate double precision;
-    v_slowest double precision;
-    v_full text;
+    v_bucket record;
+    v_first worker.waiters;
+    v_tag double precision;
 BEGIN
     IF v_forbidden_ms > 0 THEN
         RETURN v_forbidden_ms;
     END IF;
     PERFORM worker.settle_passage(p_ticket);
     FOR v_limit IN SELECT * FROM worker.fn_limits_of(v_provider, p_model, p_key) LOOP
-        SELECT * INTO v_filled FROM worker.fn_fill_bucket(
-            v_provider, v_limit.model, p_key, v_limit.requests_per_minute, v_limit.tokens_per_minute);
-        v_needed := greatest(0, (1 - (v_filled.bucket).requests) / v_filled.request_rate,
-                             (v_filled.reserve - (v_filled.bucket).tokens) / v_filled.token_rate);
-        v_rate := least(v_filled.request_rate, v_filled.token_rate / nullif(v_filled.reserve, 0),
-                        v_limit.concurrency / (v_filled.bucket).seconds_per_call);
-        IF v_limit.concurrency IS NOT NULL AND v_limit.concurrency <= (
-            SELECT count(*) FROM worker.passages a
-            WHERE a.provider = v_provider AND a.model = v_limit.model AND a.key = p_key
-              AND a.expires_at > clock_timestamp())
-        THEN
-            v_needed := greatest(v_needed, (v_filled.bucket).seconds_per_call / v_limit.concurrency);
-        END IF;
-        IF v_needed > v_seconds THEN
-            v_seconds := v_needed;
-            v_slowest := v_rate;
-            v_full := v_limit.model;
+        SELECT * INTO v_bucket FROM worker.fn_fill_bucket(v_provider, v_limit.model, p_key,
+            v_limit.requests_per_minute, v_limit.tokens_per_minute, v_limit.concurrency);
+        v_first := worker.fn_first_in_line(v_provider, v_limit.model, p_key);
+        IF v_bucket.soonest_seconds > 0 OR v_first.ticket <> p_ticket THEN
+            v_tag := worker.fn_stand_in_line(
+                p_ticket, v_provider, v_limit.model, p_key, p_owner, v_bucket.tag);
+            IF v_bucket.soonest_seconds > 0 OR v_first.tag < v_tag THEN
+                DELETE FROM worker.passages a WHERE a.ticket = p_ticket;
+                RETURN worker.fn_wait_in_line_ms(v_provider, v_limit.model, p_key, v_tag,
+                                                 v_bucket.soonest_seconds, v_bucket.pace);
+            END IF;
         END IF;
         INSERT INTO worker.passages AS a (ticket, provider, model, key, tokens, expires_at)
-        VALUES (p_ticket, v_provider, v_limit.model, p_key, v_filled.reserve,
+        VALUES (p_ticket, v_provider, v_limit.model, p_key, v_bucket.reserve,
                 clock_timestamp() + p_hold_seconds * interval '1 second');
     END LOOP;
-    IF v_seconds > 0 THEN
-        DELETE FROM worker.passages a WHERE a.ticket = p_ticket;
-        RETURN worker.fn_stand_in_line(p_ticket, v_provider, v_full, p_key, p_owner, v_slowest, v_seconds);
-    END IF;
-    UPDATE worker.buckets b SET requests = b.requests - 1, tokens = b.tokens - a.tokens
-    FROM worker.passages a
-    WHERE a.ticket = p_ticket AND b.provider = a.provider AND b.model = a.model AND b.key = a.key;
-    DELETE FROM worker.waiters w WHERE w.ticket = p_ticket;
+    PERFORM worker.fn_go(p_ticket);
     RETURN 0;
 END $$;
 
--- Give a ticket its place: p_rate tickets a second pass the bucket, shared by the owners who wait. One that
--- had its turn already and found no room comes back as soon as there may be some.
-CREATE FUNCTION worker.fn_stand_in_line(
-    p_ticket uuid, p_provider text, p_model text, p_key text, p_owner text, p_rate double precision,
-    p_soonest_seconds double precision
+-- How long a ticket with a place in line waits. The first comes when there may be room; others are called, and
+-- look by themselves about when those ahead of them should have passed.
+CREATE FUNCTION worker.fn_wait_in_line_ms(
+    p_provider text, p_model text, p_key text, p_tag double precision, p_soonest_seconds double precision,
+    p_pace double precision
 ) RETURNS integer
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
-    v_now timestamptz := clock_timestamp();
-    v_owner text := coalesce(p_owner, '');
-    v_due timestamptz;
-    v_overdue integer;
-    v_share double precision;
+    v_ahead integer;
 BEGIN
-    SELECT w.due_at INTO v_due FROM worker.waiters w
-    WHERE w.ticket = p_ticket AND w.provider = p_provider AND w.model = p_model AND w.key = p_key;
-    IF FOUND THEN
-        IF v_due > v_now THEN
-            RETURN ceil(extract(epoch FROM v_due - v_now) * 1000);
-        END IF;
-        SELECT count(*) INTO v_overdue FROM (
-            SELECT FROM worker.waiters w
-            WHERE w.provider = p_provider AND w.model = p_model AND w.key = p_key AND w.due_at <= v_now
-            LIMIT 1000) AS overdue;
-        RETURN ceil((p_soonest_seconds + random() * v_overdue / p_rate) * 1000);
+    SELECT count(*) INTO v_ahead FROM (
+        SELECT FROM worker.waiters w
+        WHERE w.provider = p_provider AND w.model = p_model AND w.key = p_key AND w.tag < p_tag
+        LIMIT 10000) AS ahead;
+    IF v_ahead = 0 THEN
+        RETURN greatest(1, ceil(p_soonest_seconds * 1000));
     END IF;
-    SELECT worker.fn_owner_weight(v_owner)
-           / (worker.fn_owner_weight(v_owner) + coalesce(sum(worker.fn_owner_weight(l.owner)), 0))
-    INTO v_share FROM worker.lines l
-    WHERE l.provider = p_provider AND l.model = p_model AND l.key = p_key
-      AND l.ends_at > v_now AND l.owner <> v_owner;
-    INSERT INTO worker.lines AS l (provider, model, key, owner, ends_at)
-    VALUES (p_provider, p_model, p_key, v_owner, v_now + 1 / (p_rate * v_share) * interval '1 second')
-    ON CONFLICT (provider, model, key, owner) DO UPDATE
-    SET ends_at = greatest(l.ends_at, v_now) + 1 / (p_rate * v_share) * interval '1 second'
-    RETURNING l.ends_at INTO v_due;
-    v_due := greatest(v_due - 1 / p_rate * interval '1 second', v_now + p_soonest_seconds * interval '1 second');
-    INSERT INTO worker.waiters AS w (ticket, provider, model, key, owner, due_at)
-    VALUES (p_ticket, p_provider, p_model, p_key, v_owner, v_due)
-    ON CONFLICT (ticket) DO UPDATE
-    SET provider = p_provider, model = p_model, key = p_key, owner = v_owner, since = v_now, due_at = v_due;
-    RETURN ceil(extract(epoch FROM v_due - v_now) * 1000);
+    PERFORM worker.fn_call_next(p_provider, p_model, p_key, p_soonest_seconds);
+    RETURN ceil(1000 * least(600, p_soonest_seconds + 1 + random() + 1.1 * v_ahead / p_pace));
 END $$;
 
--- A call is over: give back what it did not take. p_calls is 0 when none was made, p_tokens null when nobody
--- knows what it took.
+-- Take from the buckets that a ticket passes, and call the next one of each line.
+CREATE FUNCTION worker.fn_go(p_ticket uuid) RETURNS void
+LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    v_passed record;
+    v_bucket record;
+BEGIN
+    FOR v_passed IN
+        UPDATE worker.buckets b
+        SET requests = b.requests - 1, tokens = b.tokens - a.tokens, tag = greatest(b.tag, w.tag)
+        FROM worker.passages a LEFT JOIN worker.waiters w
+            ON w.ticket = a.ticket AND w.provider = a.provider AND w.model = a.model AND w.key = a.key
+        WHERE a.ticket = p_ticket AND b.provider = a.provider AND b.model = a.model AND b.key = a.key
+        RETURNING b.provider, b.model, b.key
+    LOOP
+        DELETE FROM worker.waiters w WHERE w.ticket = p_ticket;
+        PERFORM worker.fn_call_when_there_is_room(v_passed.provider, v_passed.model, v_passed.key);
+    END LOOP;
+END $$;
+
+-- Have the first of a bucket's line come when there may be room for it; nothing where nobody waits.
+CREATE FUNCTION worker.fn_call_when_there_is_room(p_provider text, p_model text, p_key text) RETURNS void
+LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    v_limit record;
+    v_bucket record;
+BEGIN
+    IF NOT EXISTS (SELECT FROM worker.waiters w
+                   WHERE w.provider = p_provider AND w.model = p_model AND w.key = p_key) THEN
+        RETURN;
+    END IF;
+    SELECT * INTO v_limit FROM worker.fn_limits_of(p_provider, p_model, p_key) AS l WHERE l.model = p_model;
+    IF FOUND THEN
+        SELECT * INTO v_bucket FROM worker.fn_fill_bucket(p_provider, p_model, p_key,
+            v_limit.requests_per_minute, v_limit.tokens_per_minute, v_limit.concurrency);
+        PERFORM worker.fn_call_next(p_provider, p_model, p_key, v_bucket.soonest_seconds);
+    END IF;
+END $$;
+
+-- A call is over: give back what it did not take, and call the next one. p_calls is 0 when none was made,
+-- p_tokens null when nobody knows what it took.
 CREATE FUNCTION worker.settle_passage(
     p_ticket uuid, p_calls integer DEFAULT 1, p_tokens double precision DEFAULT NULL,
     p_seconds double precision DEFAULT NULL
 ) RETURNS void
 LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    v_bucket record;
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
-    WITH over AS (DELETE FROM worker.passages a WHERE a.ticket = p_ticket RETURNING a.*)
-    UPDATE worker.buckets b
-    SET requests = b.requests + 1 - p_calls,
-        tokens = b.tokens + o.tokens - CASE WHEN p_calls = 0 THEN 0 ELSE coalesce(p_tokens, o.tokens) END,
-        tokens_per_call = CASE WHEN p_calls > 0 AND p_tokens IS NOT NULL
-            THEN greatest(p_tokens / p_calls, b.tokens_per_call * 0.98) ELSE b.tokens_per_call END,
-        seconds_per_call = CASE WHEN p_calls > 0 AND p_seconds IS NOT NULL
-            THEN greatest(0.01, b.seconds_per_call * 0.9 + p_seconds * 0.1) ELSE b.seconds_per_call END
-    FROM over o
-    WHERE b.provider = o.provider AND b.model = o.model AND b.key = o.key;
+    FOR v_bucket IN
+        WITH over AS (DELETE FROM worker.passages a WHERE a.ticket = p_ticket RETURNING a.*)
+        UPDATE worker.buckets b
+        SET requests = b.requests + 1 - p_calls,
+            tokens = b.tokens + o.tokens - CASE WHEN p_calls = 0 THEN 0 ELSE coalesce(p_tokens, o.tokens) END,
+            most_tokens = coalesce(greatest(p_tokens / nullif(p_calls, 0), b.most_tokens * 0.95), b.most_tokens),
+            mean_tokens = coalesce(b.mean_tokens * 0.9 + p_tokens / nullif(p_calls, 0) * 0.1, b.mean_tokens,
+                                   p_tokens / nullif(p_calls, 0)),
+            seconds_per_call = coalesce(
+                greatest(0.01, b.seconds_per_call * 0.9 + p_seconds * 0.1), b.seconds_per_call)
+        FROM over o
+        WHERE b.provider = o.provider AND b.model = o.model AND b.key = o.key
+        RETURNING b.provider, b.model, b.key
+    LOOP
+        PERFORM worker.fn_call_when_there_is_room(v_bucket.provider, v_bucket.model, v_bucket.key);
+    END LOOP;
 END $$;
 
 -- The passage that a job needs before it is claimed: 0 is go, else milliseconds to wait. `bound` tells whether
@@ -481,16 +562,77 @@ BEGIN
     DELETE FROM worker.passages a WHERE a.expires_at < now();
     GET DIAGNOSTICS v_count = ROW_COUNT;
     v_deleted := v_deleted + v_count;
-    DELETE FROM worker.waiters w WHERE w.due_at < now() - interval '1 hour';
+    DELETE FROM worker.waiters w
+    WHERE w.since < now() - interval '1 hour'
+      AND NOT EXISTS (SELECT FROM dramatiq.queue q WHERE q.message_id = w.ticket AND q.state IN ('queued', 'consumed'));
     GET DIAGNOSTICS v_count = ROW_COUNT;
     v_deleted := v_deleted + v_count;
-    DELETE FROM worker.lines l WHERE l.ends_at < now() - interval '1 hour';
+    DELETE FROM worker.lines l
+    WHERE l.changed_at < now() - interval '1 hour'
+      AND NOT EXISTS (SELECT FROM worker.waiters w WHERE w.provider = l.provider AND w.model = l.model
+                      AND w.key = l.key AND w.owner = l.owner);
     DELETE FROM worker.call_counts c WHERE c.slot < now() - interval '1 hour';
     DELETE FROM worker.provider_pauses p WHERE p.until < now();
     DELETE FROM worker.rejected_keys r WHERE r.until < now();
     DELETE FROM worker.owner_turns t WHERE t.last_turn < now() - interval '1 hour';
     RETURN v_deleted;
 END $$;
+
+-- A person sets a limit, or takes one away. In force with the next call.
+CREATE FUNCTION worker.set_limit(
+    p_provider text, p_model text, p_requests_per_minute double precision,
+    p_tokens_per_minute double precision, p_concurrency integer
+) RETURNS void
+LANGUAGE sql SET search_path = '' AS $$
+    INSERT INTO worker.provider_limits AS l (
+        provider, model, requests_per_minute, tokens_per_minute, concurrency, source)
+    VALUES (worker.fn_provider_name(p_provider), p_model, p_requests_per_minute, p_tokens_per_minute,
+            p_concurrency, 'operator')
+    ON CONFLICT (provider, model) DO UPDATE
+    SET requests_per_minute = excluded.requests_per_minute, tokens_per_minute = excluded.tokens_per_minute,
+        concurrency = excluded.concurrency, source = 'operator', changed_at = now()
+$$;
+
+CREATE FUNCTION worker.unset_limit(p_provider text, p_model text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = '' AS $$
+BEGIN
+    DELETE FROM worker.provider_limits l
+    WHERE l.provider = worker.fn_provider_name(p_provider) AND l.model = p_model;
+    RETURN FOUND;
+END $$;
+
+CREATE FUNCTION worker.weigh_owner(p_owner text, p_weight double precision) RETURNS void
+LANGUAGE sql SET search_path = '' AS $$
+    INSERT INTO worker.owner_weights (owner, weight) VALUES (p_owner, p_weight)
+    ON CONFLICT (owner) DO UPDATE SET weight = excluded.weight
+$$;
+
+-- Every limit that is set, with the calls of all keys under it.
+CREATE FUNCTION worker.limit_status() RETURNS TABLE (
+    provider text, model text, requests_per_minute double precision, tokens_per_minute double precision,
+    concurrency integer, source text, under_way bigint, waiting bigint
+)
+LANGUAGE sql STABLE SET search_path = '' AS $$
+    SELECT l.provider, l.model, l.requests_per_minute, l.tokens_per_minute, l.concurrency, l.source,
+           (SELECT count(*) FROM worker.passages a
+            WHERE a.provider = l.provider AND a.model = l.model AND a.expires_at > now()),
+           (SELECT count(*) FROM worker.waiters w WHERE w.provider = l.provider AND w.model = l.model)
+    FROM worker.provider_limits l
+$$;
+
+-- What keeps calls waiting now: who waits for which limit, what providers asked for, and open breakers.
+CREATE VIEW worker.hindrances AS
+    SELECT w.provider, w.model, w.key, 'limit' AS hindrance, count(*) AS waiting,
+           NULL::numeric AS seconds_left, NULL AS error_code
+    FROM worker.waiters w GROUP BY w.provider, w.model, w.key
+    UNION ALL
+    SELECT p.provider, p.model, p.key, 'pause', NULL, extract(epoch FROM p.until - now()), NULL
+    FROM worker.provider_pauses p WHERE p.until > now()
+    UNION ALL
+    SELECT b.provider, b.model, NULL, 'breaker ' || replace(b.state, '_', ' '), NULL,
+           greatest(0, extract(epoch FROM b.retry_at - now())), b.error_code
+    FROM worker.breakers b WHERE b.state <> 'closed';
+COMMENT ON VIEW worker.hindrances IS 'What keeps calls to AI providers waiting.';
 
 REVOKE ALL ON ALL TABLES IN SCHEMA worker FROM PUBLIC;
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA worker FROM PUBLIC;
