@@ -292,6 +292,27 @@ def test_a_run_that_dies_after_its_order_finds_it_again(
     assert call(connection, "SELECT memo ->> 'order' FROM worker.parked_nodes") == str(first["id"])
 
 
+def test_a_failed_order_is_made_anew_only_for_a_run_that_is_asked_for_again(
+    database: Database, connection: Connection, provider: ProviderServer
+) -> None:
+    ran = start(connection, {"it": making("text_to_image", "dall-e-3")}, inputs={"text": PROMPT})
+    execute_once(database, ran)
+    # As if its worker had died before it could put the run down.
+    rows(connection, "DELETE FROM worker.parked_nodes")
+    (order,) = orders(connection)
+    lost = "SELECT worker.fn_end_node_medium(%s, 'failed', 'provider.submission_unknown', 'lost')"
+    rows(connection, lost, order["id"])
+    message = call(connection, "SELECT message_id FROM worker.claims WHERE job = %s", ran.run_id)
+    execute_once(database, ran, message=message)
+    assert [row["id"] for row in orders(connection)] == [order["id"]]
+    execute_once(database, ran, message=message)
+    assert "lost" in ran.error("it")
+    rows(connection, "UPDATE worker.claims SET finished_at = now(), state = 'finished', outcome = 'failed'")
+    rows(connection, "UPDATE lenses.workflow_runs SET status = 'queued' WHERE id = %s", ran.run_id)
+    execute_once(database, ran)
+    assert [row["state"] for row in orders(connection)] == ["abandoned", "queued"]
+
+
 def test_a_cancelled_run_has_nothing_made_for_it(
     storage: StorageServer,
     database: Database,

@@ -61,6 +61,7 @@ BEGIN
     IF v_run.status = 'queued' THEN
         DELETE FROM worker.run_graphs g WHERE g.run_id = p_run_id;
         DELETE FROM worker.parked_nodes p WHERE p.run_id = p_run_id;
+        UPDATE worker.node_media m SET state = 'abandoned' WHERE m.run_id = p_run_id AND m.state = 'failed';
         PERFORM worker.fn_reopen_children(p_run_id);
         UPDATE lenses.workflow_node_results n
         SET status = 'pending', error_message = NULL, started_at = NULL, completed_at = NULL,

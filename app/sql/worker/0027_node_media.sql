@@ -11,7 +11,7 @@ CREATE TABLE worker.node_media (
         'queued',    -- waits for a worker
         'running',   -- being ordered, or its provider is at it
         'finished',  -- made and kept: see `result`
-        'failed',
+        'failed',    -- and not ordered again unless a person asks for the run again
         'abandoned'  -- its node or run has ended otherwise
     )),
     -- {url, mime, modality, bytes, width, height, duration_seconds}
@@ -23,9 +23,9 @@ CREATE TABLE worker.node_media (
     ended_at timestamptz
 );
 
--- Whoever executes the node, and however often: of open and finished orders there is one.
+-- Whoever executes the node, and however often: there is one order, be it open, made or failed.
 CREATE UNIQUE INDEX node_media_one ON worker.node_media (run_id, node_id)
-    WHERE state IN ('queued', 'running', 'finished');
+    WHERE state <> 'abandoned';
 CREATE INDEX node_media_queued ON worker.node_media (created_at) WHERE state = 'queued';
 
 -- Order a node's medium, unless it is ordered or made already, and give the order's id.
@@ -35,11 +35,11 @@ DECLARE
     v_order uuid;
 BEGIN
     INSERT INTO worker.node_media (run_id, node_id, wanted) VALUES (p_run_id, p_node_id, p_wanted)
-    ON CONFLICT (run_id, node_id) WHERE state IN ('queued', 'running', 'finished') DO NOTHING
+    ON CONFLICT (run_id, node_id) WHERE state <> 'abandoned' DO NOTHING
     RETURNING id INTO v_order;
     IF v_order IS NULL THEN
         SELECT m.id INTO STRICT v_order FROM worker.node_media m
-        WHERE m.run_id = p_run_id AND m.node_id = p_node_id AND m.state IN ('queued', 'running', 'finished');
+        WHERE m.run_id = p_run_id AND m.node_id = p_node_id AND m.state <> 'abandoned';
     ELSE
         PERFORM worker.write_tickets('node_media', ARRAY[v_order]);
     END IF;
