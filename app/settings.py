@@ -166,6 +166,24 @@ class Settings(BaseSettings):
         description="`lf-worker run` does what there is to do and ends, like `lf-worker once`.",
     )
 
+    # JavaScript of workflow nodes
+    code_runner: Literal["off", "bwrap"] = _env(
+        "WORKER_CODE_RUNNER",
+        default="off",
+        description="How code nodes are run: not at all, or each in a sandbox of bubblewrap without network.",
+    )
+    code_bwrap_command: str = _env(
+        "WORKER_CODE_BWRAP_COMMAND", default="bwrap", description="Bubblewrap's command, or its path."
+    )
+    code_node_command: str = _env(
+        "WORKER_CODE_NODE_COMMAND", default="node", description="Node's command, or its path."
+    )
+    code_memory_mb: PositiveInt = _env(
+        "WORKER_CODE_MEMORY_MB",
+        default=128,
+        description="Heap of one code node; Node itself takes some more.",
+    )
+
     # Mail and chat services of workflow nodes
     smtp_url: SecretStr = _env(
         "WORKER_SMTP_URL",

@@ -44,8 +44,6 @@ FAMILIES = (
     web,
 )
 
-refused.refuse_what_nobody_does()
-
 __all__ = [
     "FAMILIES",
     "Effect",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.nodes.registry import node_types, refusals, refuse
+from app.nodes.registry import refuse
 
 refuse("has never had anything behind it", "media_convert")
 refuse(
@@ -24,21 +24,3 @@ refuse(
 refuse("needs a vector store, which the platform has none of; use rag_retrieval", "vector_search")
 refuse("has no device to push to: the platform keeps none", "push_notification")
 refuse("needs a telephony provider, which the platform has none of; use email_send or a chat", "sms_send")
-
-
-#: Types that builders of workflows offer and that no family has.
-_OFFERED = (
-    "code",
-    *("github_read", "github_issue_create", "github_pr_review", "notion_read", "notion_write"),
-    *("google_sheets_read", "google_sheets_write", "calendar_create"),
-    *("linear_issue_create", "jira_issue_create", "zapier_webhook_trigger"),
-    *("asana_task_create", "asana_task_update", "asana_project_tasks_list"),
-    *("monday_item_create", "monday_item_update", "monday_board_items_list"),
-)
-
-
-def refuse_what_nobody_does() -> None:
-    """Refuse the types that are offered to authors and that no family has, when all families are there."""
-    for name in _OFFERED:
-        if name not in node_types() and name not in refusals():
-            refuse("no part of this worker does", name)

@@ -47,6 +47,7 @@ THEN: tuple[Check, ...] = (
     content.check_keys,
     accounts.check_accounts,
     content.check_telemetry,
+    content.check_sandbox,
     content.check_templates,
     votes.check_addresses,
     votes.check_holds,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from app import telemetry
+from app import sandbox, telemetry
 from app.cli.doctor.finding import Finding, Level, Patient
 from app.errors import GiveUp
 from app.providers import needs_key, platform_key
@@ -56,6 +56,22 @@ def check_telemetry(patient: Patient) -> Iterator[Finding]:
         )
     else:
         yield Finding("telemetry", Level.FINE, f"goes to {endpoint}" if endpoint else "off")
+
+
+def check_sandbox(patient: Patient) -> Iterator[Finding]:
+    """JavaScript of workflow nodes can be isolated, if it is to be run."""
+    is_on = patient.settings.code_runner != "off"
+    hindrance = sandbox.hindrance() if is_on else None
+    if hindrance:
+        yield Finding(
+            "code nodes",
+            Level.WARNING,
+            hindrance,
+            "every run with a code node fails before it starts",
+            "install bubblewrap and node, allow user namespaces, or set WORKER_CODE_RUNNER=off",
+        )
+    else:
+        yield Finding("code nodes", Level.FINE, "run in a sandbox" if is_on else "off")
 
 
 def check_templates(patient: Patient) -> Iterator[Finding]:
