@@ -61,8 +61,10 @@ class TeamHold(BaseModel):
                     raise RunLost(verdict)
                 yield tx
         except psycopg2.errors.ProgramLimitExceeded as error:
-            code, message = _LIMITS[error.diag.message_primary or ""]
-            raise GiveUp(code, message) from None
+            met = (error.diag.message_primary or "").partition(":")[0]
+            if met not in _LIMITS:
+                raise
+            raise GiveUp(*_LIMITS[met]) from None
 
     def note_calls(self, tx: cursor, calls: Sequence[Call]) -> None:
         """Write down calls to providers, in a transaction of `writing`."""

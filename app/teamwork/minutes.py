@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter
 from app import providers
 from app.calls import Call
 from app.database import Database
+from app.engine.writing import patiently
 from app.errors import JobError, PutBack
 from app.platform.team_holds import TeamHold, current_scratchpad_version, fetch_spoken
 from app.platform.team_runs import (
@@ -112,7 +113,17 @@ class Minutes:
     def keep(
         self, turn: Turn, answer: providers.Answer, reply_to: Turn | None = None, topic: Topic = SHARED_TASK
     ) -> None:
-        """A turn is finished, and the others hear of it."""
+        """A turn is finished, and the others hear of it.
+
+        It may have been paid for, so it is kept through short outages; a connection that breaks just as the
+        transaction ends may leave the message twice.
+        """
+        message_id = patiently(lambda: self._write(turn, answer, reply_to, topic))
+        with self._guard:
+            self._kept[topic, turn.key] = Kept(answer, message_id)
+
+    def _write(self, turn: Turn, answer: providers.Answer, reply_to: Turn | None, topic: Topic) -> UUID:
+        """One transaction with all that a finished turn leaves; gives the message's id."""
         with self._hold.writing(self._database) as tx:
             message_id = send_message(
                 tx, self._hold.team_run_id, self._message(turn, answer.text, reply_to, topic)
@@ -132,8 +143,7 @@ class Minutes:
                 merge_scratchpad(tx, self._hold.team_run_id, {turn.note: answer.text}, version)
             self._tell(tx, _event(turn, answer.text), turn, topic)
             self._note_calls(tx)
-        with self._guard:
-            self._kept[topic, turn.key] = Kept(answer, message_id)
+        return message_id
 
     def give_up(self, turn: Turn, error: JobError, topic: Topic = SHARED_TASK) -> None:
         """A turn went wrong, or has to wait; it may be taken again."""

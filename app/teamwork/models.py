@@ -154,5 +154,6 @@ def _wanted(node: Node) -> str | None:
 
 def _digest(prompt: providers.Prompt) -> str:
     """What stands for a question, whoever asks it and when."""
-    parts = [prompt.system or "", prompt.text, *(file.encoded for file in prompt.files)]
+    said = (f"{turn.role}: {turn.text}" for turn in prompt.earlier)
+    parts = [prompt.system or "", *said, prompt.text, *(file.encoded for file in prompt.files)]
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()

@@ -419,3 +419,19 @@ def test_a_replay_of_rejected_work_begins_after_the_plan(
 def replay(connection: Connection) -> bool:
     statement = "SELECT worker.replay_dead_letter(message_id, 0, 'tester', 'again') FROM worker.claims"
     return bool(call(connection, statement))
+
+
+def test_a_turn_that_was_paid_for_is_kept_through_a_short_outage(
+    connection: Connection, provider: ProviderServer, worker: None, team: SeededTeam
+) -> None:
+    provider.hold()
+    team_run = start(connection, team)
+    provider.wait_for_calls(1)
+    call(
+        connection,
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND application_name = 'lf-worker jobs'",
+    )
+    provider.release()
+    assert ended(connection, team_run)["status"] == "completed"
+    assert speakers(provider) == ["Lena", "Emil", "Rosa"]
