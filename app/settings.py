@@ -87,6 +87,11 @@ class Settings(BaseSettings):
         default=7.0,
         description="A process silent for this long is taken for dead and its messages go to others.",
     )
+    broker_stall_seconds: PositiveFloat = _env(
+        "WORKER_BROKER_STALL_SECONDS",
+        default=30.0,
+        description="The same for a silent process whose connection is still open: it is held up, not gone.",
+    )
     broker_poll_seconds: PositiveFloat = _env(
         "WORKER_BROKER_POLL_SECONDS",
         default=5.0,

@@ -198,6 +198,7 @@ class _PostOffice:
             worker_id=settings.instance_id,
             threads=threads,
             lease_seconds=settings.broker_lease_seconds,
+            stall_seconds=settings.broker_stall_seconds,
             on_begun=self.taker.lease_begun,
         )
         for thread in (self.lease, self.finisher, self.taker):

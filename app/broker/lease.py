@@ -15,11 +15,18 @@ log = structlog.get_logger(__name__)
 #: A lease is renewed this often in its length, so that a slow statement or two don't cost it.
 RENEWALS_PER_LEASE = 3.5
 
-_RENEW = "SELECT worker.renew_lease(%s, %s, %s, %s), CASE WHEN %s THEN worker.rescue_messages() ELSE 0 END"
+_RENEW = """
+    SELECT worker.renew_lease(%s, %s, %s, %s), CASE WHEN %s THEN worker.rescue_messages(%s) ELSE 0 END
+"""
 
 
 class Lease(SessionThread):
     """Renews the lease on a session of its own, whatever the other threads of the process do.
+
+    A C call that doesn't let go of the interpreter stops this thread too. So the open session itself counts
+    as a sign of life: it is closed by the kernel when the process dies, and by nothing that only keeps it
+    busy. That buys a silent process up to `stall_seconds`, not for ever: one that is stuck for good, or
+    frozen, is taken for dead then.
 
     Nothing is rescued during the first lease after a (re)connect: when the database was away, every
     process's lease ran out, and the first one back must not take the running jobs of all the others.
@@ -33,11 +40,13 @@ class Lease(SessionThread):
         worker_id: str,
         threads: int,
         lease_seconds: float,
+        stall_seconds: float,
         on_begun: Callable[[], None],
     ) -> None:
         super().__init__(dsn, "lease")
         self._terms = (process_id, worker_id, threads, lease_seconds)
         self._lease_seconds = lease_seconds
+        self._patience_seconds = max(0.0, stall_seconds - lease_seconds)
         self._on_begun = on_begun
         self._held_before = False
         # Whoever comes back from an outage must do so before the first one back begins to rescue.
@@ -45,6 +54,8 @@ class Lease(SessionThread):
 
     def serve(self, session: connection) -> None:
         """Renew and rescue until stopped."""
+        with session.cursor() as row:
+            row.execute("SELECT worker.attend_process(%s)", (self._terms[0],))
         rescue_from = time.monotonic() + self._lease_seconds
         while not self._stopping.is_set():
             self._renew(session, rescue=time.monotonic() >= rescue_from)
@@ -52,7 +63,7 @@ class Lease(SessionThread):
 
     def _renew(self, session: connection, *, rescue: bool) -> None:
         with session.cursor() as row:
-            row.execute(_RENEW, (*self._terms, rescue))
+            row.execute(_RENEW, (*self._terms, rescue, self._patience_seconds))
             is_new, rescued = row.fetchone() or (False, 0)
         if is_new:
             if self._held_before:

@@ -5,6 +5,7 @@ Its tables are made by the tests: `ran` has a row for each execution, `done` one
 
 from __future__ import annotations
 
+import ctypes
 import os
 import time
 import uuid
@@ -40,6 +41,15 @@ def run(job: int, pause_ms: int = 0, wait_at_gate: bool = False) -> None:
         " INSERT INTO done (job, execution) VALUES (%(job)s, %(execution)s) ON CONFLICT DO NOTHING",
         {"execution": execution, "job": job},
     )
+
+
+@dramatiq.actor(queue_name="lifecycle")
+def hog(job: int, seconds: int) -> None:
+    """Hold the interpreter in one C call, so that no other thread of the process runs meanwhile."""
+    started = str(uuid.uuid4())
+    _execute("INSERT INTO ran (execution, job, pid) VALUES (%s, %s, %s)", started, job, os.getpid())
+    ctypes.PyDLL(None).sleep(seconds)
+    _execute("UPDATE ran SET ended_at = clock_timestamp() WHERE execution = %s", started)
 
 
 @dramatiq.actor(queue_name="lifecycle")

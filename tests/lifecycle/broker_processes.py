@@ -19,7 +19,14 @@ class BrokerProcess:
     def __init__(
         self, dsn: str, log_path: Path, *, processes: int, threads: int, lease_seconds: float | None
     ):
-        lease = {} if lease_seconds is None else {"WORKER_BROKER_LEASE_SECONDS": str(lease_seconds)}
+        lease = (
+            {}
+            if lease_seconds is None
+            else {
+                "WORKER_BROKER_LEASE_SECONDS": str(lease_seconds),
+                "WORKER_BROKER_STALL_SECONDS": str(lease_seconds),
+            }
+        )
         with log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 [

@@ -23,6 +23,7 @@ def workers(dsn: str, provider: ProviderServer, tmp_path: Path) -> Iterator[Flee
         "DATABASE_URL": dsn,
         "OPENAI_API_KEY": "sk-lifecycle-planted-0123456789",
         "WORKER_BROKER_LEASE_SECONDS": "3",
+        "WORKER_BROKER_STALL_SECONDS": "3",
         "WORKER_RETRY_MIN_BACKOFF_MS": "10",
     }
     with fleet(environment, tmp_path / "workers.log") as started:

@@ -65,7 +65,7 @@ def send(session: Connection, *messages: dramatiq.Message[object], delay_ms: int
 
 def wait_until_ready(session: Connection, processes: int = 1) -> None:
     alive = "SELECT count(*) FROM worker.processes WHERE lease_until > now()"
-    eventually(lambda: call(session, alive) >= processes, what=f"{processes} processes with a lease")
+    eventually(lambda: call(session, alive) >= processes, within_seconds=40, what=f"{processes} with a lease")
     taking = (
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE application_name = 'lf-worker taker' AND datname = current_database()"
@@ -235,6 +235,35 @@ def test_what_a_frozen_process_held_is_run_by_another_and_its_late_end_does_no_h
     wait_for_count(connection, DONE, 41)
     assert call(connection, RAN) == 42
     assert call(connection, "SELECT count(DISTINCT pid) FROM ran WHERE job > 1") == 2
+
+
+def test_a_process_that_is_held_up_in_c_for_longer_than_its_lease_is_not_taken_for_dead(
+    workers: Workers, connection: Connection
+) -> None:
+    workers.start(lease_seconds=None)
+    workers.start(lease_seconds=None)
+    wait_until_ready(connection, processes=2)
+    send(connection, message("hog", job=1, seconds=10))
+    ran_out = (
+        "SELECT EXISTS (SELECT FROM worker.processes WHERE lease_until < now() - interval '2.5 seconds')"
+    )
+    eventually(lambda: call(connection, ran_out), what="a lease that ran out more than a renewal ago")
+    wait_for_count(connection, f"{RAN} WHERE ended_at IS NOT NULL", 1)
+    wait_until_nothing_is_left(connection)
+    assert call(connection, RAN) == 1
+    assert "rescued" not in workers.log_path.read_text()
+    assert "lease was lost" not in workers.log_path.read_text()
+
+
+def test_a_process_that_is_held_up_in_c_for_too_long_is_taken_for_dead(
+    workers: Workers, connection: Connection
+) -> None:
+    held_up = workers.start()
+    wait_until_ready(connection)
+    send(connection, message("hog", job=1, seconds=60), message("run", job=2, wait_at_gate=True))
+    workers.start()
+    eventually(lambda: call(connection, f"{RAN} WHERE job = 1") == 2, what="another start of the job")
+    held_up.kill()
 
 
 def test_eight_processes_that_race_for_2000_messages_do_each_once(

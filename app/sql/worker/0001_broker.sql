@@ -317,8 +317,26 @@ BEGIN
     RETURN true;
 END $$;
 
--- Take the messages of processes whose lease ran out, and of unknown ones, and queue them again.
-CREATE FUNCTION worker.rescue_messages() RETURNS integer
+-- Tie this session to a process: while it is open, the process is there, even if something keeps its Python
+-- from renewing the lease. The lock goes with the session; a host that vanishes is noticed within 11 s.
+CREATE FUNCTION worker.attend_process(p_process uuid) RETURNS void
+LANGUAGE sql SET search_path = '' AS $$
+    SELECT set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2', false),
+           set_config('tcp_keepalives_count', '3', false);
+    SELECT pg_advisory_lock_shared(hashtext('worker.process'), hashtext(p_process::text));
+$$;
+
+CREATE FUNCTION worker.is_attended(p_process uuid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = '' AS $$
+    SELECT EXISTS (
+        SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
+        WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
+          AND l.classid = hashtext('worker.process')::oid AND l.objid = hashtext(p_process::text)::oid)
+$$;
+
+-- Take the messages of processes whose lease ran out, and of unknown ones, and queue them again. One that is
+-- silent but has its session open is given more time: it may be held up, and is not dead.
+CREATE FUNCTION worker.rescue_messages(p_patience_seconds double precision DEFAULT 0) RETURNS integer
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     v_owner uuid;
@@ -326,7 +344,11 @@ DECLARE
 BEGIN
     FOR v_owner IN
         DELETE FROM worker.processes p
-        WHERE p.id IN (SELECT d.id FROM worker.processes d WHERE d.lease_until < now() FOR UPDATE SKIP LOCKED)
+        WHERE p.id IN (
+            SELECT d.id FROM worker.processes d
+            WHERE d.lease_until < now()
+              AND (d.lease_until < now() - p_patience_seconds * interval '1 second' OR NOT worker.is_attended(d.id))
+            FOR UPDATE SKIP LOCKED)
         RETURNING p.id
     LOOP
         v_count := v_count + worker.return_messages(v_owner);
