@@ -87,16 +87,20 @@ class Claim(Generic[Job]):
         settled("stale")
         raise StaleClaim if verdict == "stale" else StaleClaim("the job was deleted or cancelled")
 
-    def release(self, error: JobError | None = None) -> None:
-        """Put the job down until its message comes again; an error counts, a hand-back doesn't."""
+    def release(self, error: JobError | None = None, *, fence: bool = False) -> None:
+        """Put the job down until its message comes again; an error counts, a hand-back doesn't.
+
+        With `fence` this attempt is stale from here on, for whoever puts it down in place of its thread.
+        """
         rows = self.database.call(
-            "SELECT worker.release_claim(%s, %s, %s, %s, %s) AS ours",
+            "SELECT worker.release_claim(%s, %s, %s, %s, %s, %s) AS ours",
             (
                 self.message_id,
                 self.attempt,
                 error.code if error else None,
                 error.message if error else None,
                 call_parameters(self.calls),
+                fence,
             ),
         )
         self.calls.clear()

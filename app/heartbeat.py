@@ -15,8 +15,8 @@ from psycopg2.extras import Json
 from app.database import database
 from app.errors import DatabaseError
 from app.identity import worker_id
+from app.open_claims import open_claims
 from app.settings import Settings
-from app.work import open_claims
 
 log = structlog.get_logger(__name__)
 

@@ -13,8 +13,8 @@ from app.claims import find_lost
 from app.database import database
 from app.errors import DatabaseError
 from app.http.deadline import interrupt
+from app.open_claims import open_claims
 from app.settings import Settings
-from app.work import open_claims
 
 log = structlog.get_logger(__name__)
 
@@ -45,11 +45,11 @@ class StopsLostWork(Middleware):
             if not held:
                 continue
             try:
-                lost = find_lost(database(), list(held.values()))
+                lost = find_lost(database(), [one.claim for one in held.values()])
             except (psycopg2.Error, DatabaseError) as error:
                 log.warning("can't see whether claims were lost", error=str(error).strip())
                 continue
-            for thread_id, claim in held.items():
+            for thread_id, claim in ((thread_id, one.claim) for thread_id, one in held.items()):
                 if claim.message_id in lost and interrupt(thread_id):
                     log.info(
                         "broke off a call that is no longer wanted", kind=claim.kind, job=str(claim.job_id)

@@ -98,6 +98,12 @@ class Settings(BaseSettings):
         description="Poll interval that covers lost notifications.",
     )
 
+    deadline_grace_ms: PositiveInt = _env(
+        "WORKER_DEADLINE_GRACE_MS",
+        default=10_000,
+        description="A job this far over its hard time limit is ended without its thread, which is given up.",
+    )
+
     # Retries
     job_max_attempts: PositiveInt = _env(
         "WORKER_JOB_MAX_ATTEMPTS", default=5, description="Errors a job may have before it fails for good."

@@ -161,6 +161,11 @@ class LeaseBroker(PostgresBroker):
         if self._post:
             self._post.deliveries.began(delivery)
 
+    def end_delivery(self, delivery: Delivery, *, rejected: bool) -> None:
+        """End a delivery in place of its thread, whose own ending counts for nothing then."""
+        if self._post:
+            self._post.end(delivery, rejected=rejected)
+
     def stop_taking(self) -> None:
         """Take no more messages; what is held goes on."""
         if self._post:

@@ -52,6 +52,12 @@ def hog(job: int, seconds: int) -> None:
     _execute("UPDATE ran SET ended_at = clock_timestamp() WHERE execution = %s", started)
 
 
+@dramatiq.actor(queue_name="lifecycle", time_limit=500)
+def hang() -> None:
+    """Wait in C without holding the interpreter, past the time limit."""
+    ctypes.CDLL(None).sleep(60)
+
+
 @dramatiq.actor(queue_name="lifecycle")
 def count(job: int) -> None:
     """Write down one execution, in one statement."""

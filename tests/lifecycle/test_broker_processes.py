@@ -266,6 +266,20 @@ def test_a_process_that_is_held_up_in_c_for_too_long_is_taken_for_dead(
     held_up.kill()
 
 
+def test_a_process_whose_threads_all_hang_ends_so_that_it_is_started_anew(
+    workers: Workers, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKER_DEADLINE_GRACE_MS", "100")
+    hanging = workers.start(threads=2)
+    wait_until_ready(connection)
+    send(connection, message("hang"), message("hang"))
+    rejected = f"{LEFT} WHERE state = 'rejected'"
+    eventually(lambda: call(connection, rejected) == 2, what="the end of both messages")
+    hanging.wait(timeout_seconds=10)
+    assert "too many threads hang" in workers.log_path.read_text()
+    assert call(connection, "SELECT count(*) FROM worker.processes") == 0
+
+
 def test_eight_processes_that_race_for_2000_messages_do_each_once(
     workers: Workers, connection: Connection
 ) -> None:

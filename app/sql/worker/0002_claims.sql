@@ -143,7 +143,7 @@ BEGIN
     IF v_pass.wait_ms > 0 THEN
         IF v_claim.state = 'running' THEN
             UPDATE worker.claims c
-            SET deaths = c.deaths + 1, history = c.history || worker.fn_ended_attempt(c, 'death'),
+            SET deaths = c.deaths + 1, history = c.history || worker.fn_ended_attempt(c, 'death', 'worker.lost'),
                 attempt = c.attempt + 1, state = 'handed_back', claimed_at = now()
             WHERE c.message_id = p_message_id;
         END IF;
@@ -153,7 +153,7 @@ BEGIN
     END IF;
     UPDATE worker.claims c
     SET attempt = c.attempt + 1, deaths = c.deaths + (c.state = 'running')::integer,
-        history = CASE WHEN c.state = 'running' THEN c.history || worker.fn_ended_attempt(c, 'death')
+        history = CASE WHEN c.state = 'running' THEN c.history || worker.fn_ended_attempt(c, 'death', 'worker.lost')
                        ELSE c.history END,
         state = 'running', worker_id = p_worker_id, claimed_at = now()
     WHERE c.message_id = p_message_id
@@ -198,15 +198,17 @@ BEGIN
 END $$;
 
 -- Put a claim down until its message comes again. Only an error that is named is counted. The calls of an
--- attempt that was cut short, because it was no longer wanted, say nothing of the provider.
+-- attempt that was cut short, because it was no longer wanted, say nothing of the provider. p_fence uses up the
+-- attempt's number, so that it is stale at once and not only when the job is taken up again.
 CREATE FUNCTION worker.release_claim(
     p_message_id uuid, p_attempt integer, p_error_code text DEFAULT NULL, p_error_message text DEFAULT NULL,
-    p_calls jsonb DEFAULT NULL
+    p_calls jsonb DEFAULT NULL, p_fence boolean DEFAULT false
 ) RETURNS boolean
 LANGUAGE plpgsql SET search_path = '' AS $$
 BEGIN
     UPDATE worker.claims c
     SET state = CASE WHEN p_error_code IS NULL THEN 'handed_back' ELSE 'waiting' END,
+        attempt = c.attempt + p_fence::integer,
         errors = c.errors + (p_error_code IS NOT NULL)::integer,
         history = c.history || worker.fn_ended_attempt(
             c, CASE WHEN p_error_code IS NULL THEN 'handed_back' ELSE 'error' END, p_error_code, p_error_message),
