@@ -71,6 +71,13 @@ LANGUAGE sql STABLE SET search_path = '' AS $$
         'ended', p_ended, 'error_code', p_error_code, 'error_message', p_error_message))
 $$;
 
+-- The same for an attempt that nobody ended.
+CREATE FUNCTION worker.fn_lost_attempt(p_claim worker.claims) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = '' AS $$
+    SELECT worker.fn_ended_attempt(
+        p_claim, 'death', 'worker.lost', 'its process died, or was silent for too long')
+$$;
+
 -- Open the claim of a message: go on with the job it had, or claim the next one of its kind.
 -- outcome: claimed | resumed | poison (resumed once too often: fail it) | nothing | finished | gone
 --          | wait (no call may be made for it yet: come back in wait_ms)
@@ -143,7 +150,7 @@ BEGIN
     IF v_pass.wait_ms > 0 THEN
         IF v_claim.state = 'running' THEN
             UPDATE worker.claims c
-            SET deaths = c.deaths + 1, history = c.history || worker.fn_ended_attempt(c, 'death', 'worker.lost'),
+            SET deaths = c.deaths + 1, history = c.history || worker.fn_lost_attempt(c),
                 attempt = c.attempt + 1, state = 'handed_back', claimed_at = now()
             WHERE c.message_id = p_message_id;
         END IF;
@@ -153,7 +160,7 @@ BEGIN
     END IF;
     UPDATE worker.claims c
     SET attempt = c.attempt + 1, deaths = c.deaths + (c.state = 'running')::integer,
-        history = CASE WHEN c.state = 'running' THEN c.history || worker.fn_ended_attempt(c, 'death', 'worker.lost')
+        history = CASE WHEN c.state = 'running' THEN c.history || worker.fn_lost_attempt(c)
                        ELSE c.history END,
         state = 'running', worker_id = p_worker_id, claimed_at = now()
     WHERE c.message_id = p_message_id
