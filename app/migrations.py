@@ -86,6 +86,12 @@ def migrate(dsn: str, *, platform: bool = False) -> list[AppliedStep]:
         return applied
 
 
+def pending_migrations(dsn: str) -> list[Step]:
+    """What `migrate` would apply, for a role that may only look."""
+    with closing(_connect(dsn)) as session:
+        return pending_steps(WORKER, read_steps(WORKER.folder), _read_records(session, WORKER))
+
+
 def restore_triggers(dsn: str) -> list[str]:
     """Put those of our triggers back that were dropped or switched off since, and return them in words."""
     with closing(_connect(dsn)) as session, _alone(session):

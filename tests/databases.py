@@ -17,6 +17,7 @@ from psycopg2.sql import SQL, Identifier
 
 from app.local.postgres import EmbeddedPostgres, default_test_directory
 from app.migrations import PLATFORM, apply_layer, migrate
+from app.roles import grant_role
 
 #: A server to use instead of an embedded one; its user must be a superuser. Templates stay on it.
 SERVER_VARIABLE = "LF_TEST_POSTGRES_DSN"
@@ -101,6 +102,20 @@ class Databases:
         return self._dsn_of(urlsplit(dsn).path[1:], self._user)
 
     @contextmanager
+    def worker_role(self, dsn: str) -> Iterator[str]:
+        """The same database for a role that `migrate --role` has made; `dsn` is the owner's."""
+        role = f"lf_worker_{os.getpid()}_{next(_numbers)}"
+        grant_role(dsn, role)
+        password = unquote(urlsplit(self._server_dsn).password or "")
+        self._run("ALTER ROLE {} PASSWORD " + _literal(password), role)
+        try:
+            yield self._dsn_of(urlsplit(dsn).path[1:], role)
+        finally:
+            with closing(psycopg2.connect(self.superuser_dsn(dsn))) as session, session:
+                session.cursor().execute(SQL("DROP OWNED BY {}").format(Identifier(role)))
+            self._run("DROP ROLE {}", role)
+
+    @contextmanager
     def _copy_of(self, template: str, owner: str) -> Iterator[str]:
         name = f"lf_test_{os.getpid()}_{next(_numbers)}"
         self._run("CREATE DATABASE {} OWNER {} TEMPLATE {} STRATEGY file_copy", name, owner, template)
@@ -170,6 +185,10 @@ class Databases:
         return server._replace(
             netloc=f"{user}:{server.password or ''}@{address}", path=f"/{database}"
         ).geturl()
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _run_file(dsn: str, path: Path) -> None:

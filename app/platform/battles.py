@@ -79,11 +79,8 @@ def submit_text(tx: cursor, job: BattleJob, answer: Answer) -> None:
         (job.battle_id, job.contender_id, answer.text[:SUBMISSION_MAX_CHARS]),
     )
     tx.execute(
-        """
-        UPDATE battles.submissions SET model_id = coalesce(%s, model_id), metadata = metadata || %s
-        WHERE battle_id = %s AND contender_id = %s
-        """,
-        (job.model_id, Json(_metadata(job, answer)), job.battle_id, job.contender_id),
+        "SELECT worker.fn_describe_submission(%s, %s, %s, %s)",
+        (job.battle_id, job.contender_id, job.model_id, Json(_metadata(job, answer))),
     )
 
 

@@ -69,11 +69,7 @@ def start_delegated_run(
 
 def fetch_delegated_run(database: Database, team_run_id: UUID) -> DelegatedRun | None:
     """How a team run stands, or None when it was deleted."""
-    rows = database.call(
-        "SELECT status, metadata -> 'result' AS result, metadata ->> 'error' AS error"
-        " FROM agents.team_runs WHERE id = %s",
-        (team_run_id,),
-    )
+    rows = database.call("SELECT * FROM worker.fn_delegated_run(%s)", (team_run_id,))
     return DelegatedRun.model_validate(rows[0]) if rows else None
 
 
@@ -90,19 +86,8 @@ def fetch_memories(
     database: Database, agent_id: UUID, owner_id: UUID | None, most: int
 ) -> list[Memory] | None:
     """The newest memories of an agent that may be shown; None where the agent isn't that owner's."""
-    owned = database.call(
-        "SELECT EXISTS (SELECT FROM agents.ownerships WHERE ai_lenser_id = %s AND owner_lenser_id = %s"
-        " AND role = 'owner' AND revoked_at IS NULL) AS it",
-        (agent_id, owner_id),
-    )
+    owned = database.call("SELECT worker.fn_owns_agent(%s, %s) AS it", (owner_id, agent_id))
     if not owned[0]["it"]:
         return None
-    rows = database.call(
-        """
-        SELECT id, content, scope, source FROM agents.memories
-        WHERE ai_lenser_id = %s AND NOT is_redacted AND (expires_at IS NULL OR expires_at > now())
-        ORDER BY created_at DESC, id LIMIT %s
-        """,
-        (agent_id, most),
-    )
+    rows = database.call("SELECT * FROM worker.fn_shown_memories(%s, %s)", (agent_id, most))
     return [Memory.model_validate(row) for row in rows]

@@ -26,11 +26,5 @@ def write_value(
 
 def read_value(database: Database, workflow_id: UUID, key: str) -> tuple[bool, JsonValue]:
     """Whether there is a value that hasn't expired, and what it is."""
-    rows = database.call(
-        """
-        SELECT value FROM public.workflow_kv_store
-        WHERE workflow_id = %s AND key = %s AND expires_at > now() ORDER BY created_at DESC, id LIMIT 1
-        """,
-        (workflow_id, key),
-    )
+    rows = database.call("SELECT * FROM worker.fn_read_workflow_value(%s, %s)", (workflow_id, key))
     return (True, rows[0]["value"]) if rows else (False, None)

@@ -23,20 +23,7 @@ class LensContent(BaseModel):
 
 def fetch_lens(database: Database, lens_id: str, version_id: str | None) -> LensContent | None:
     """The pinned version of a lens, else its newest published one, else its newest; None if there is none."""
-    rows = database.call(
-        """
-        SELECT worker.fn_lens_version(v.id) AS version,
-               CASE WHEN %(version)s::uuid IS NOT NULL THEN v.input_contract END AS input_contract,
-               CASE WHEN %(version)s::uuid IS NOT NULL THEN v.output_contract END AS output_contract
-        FROM lenses.versions v
-        WHERE v.lens_id = %(lens)s::uuid AND (%(version)s::uuid IS NULL OR v.id = %(version)s::uuid)
-        ORDER BY v.status = 'published' DESC,
-                 CASE WHEN v.status = 'published' THEN v.published_at END DESC NULLS LAST,
-                 v.version_number DESC
-        LIMIT 1
-        """,
-        {"lens": lens_id, "version": version_id},
-    )
+    rows = database.call("SELECT * FROM worker.fn_lens_content(%s::uuid, %s::uuid)", (lens_id, version_id))
     return LensContent.model_validate(rows[0]) if rows else None
 
 
@@ -49,13 +36,7 @@ class KnownModel(BaseModel):
 
 def fetch_model(database: Database, model_key: str) -> KnownModel | None:
     """What the database knows of a model, or None if it doesn't know it."""
-    rows = database.call(
-        """
-        SELECT p.key AS provider, m.output_modalities[1] AS modality
-        FROM ai.models m JOIN ai.providers p ON p.id = m.provider_id WHERE m.key = %s
-        """,
-        (model_key,),
-    )
+    rows = database.call("SELECT * FROM worker.fn_known_model(%s)", (model_key,))
     return KnownModel.model_validate(rows[0]) if rows else None
 
 

@@ -82,17 +82,12 @@ def place_of(database: Database, kind: OwnerKind, job: UUID, *, is_task: bool) -
         return Place(_RUN_BUCKET, f"{folder}/{job}", _RUN_BYTES, plain_extension=is_task)
     if kind == "node_media":
         return Place(_RUN_BUCKET, f"workflows/{job}", _RUN_BYTES)
-    rows = database.call(
-        "SELECT battle_id, contender_id, (extract(epoch FROM created_at) * 1000)::bigint AS ms"
-        " FROM battles.battle_execution_jobs WHERE id = %s",
-        (job,),
-    )
+    rows = database.call("SELECT * FROM worker.fn_battle_job_place(%s)", (job,))
     if not rows:
         raise StaleClaim("the battle's job was deleted")
     row = rows[0]
-    return Place(
-        _BATTLE_BUCKET, f"{row['battle_id']}/{row['contender_id']}/{row['ms']}-submission", _BATTLE_BYTES
-    )
+    stem = f"{row['battle_id']}/{row['contender_id']}/{row['created_ms']}-submission"
+    return Place(_BATTLE_BUCKET, stem, _BATTLE_BYTES)
 
 
 def complete(tx: cursor, kind: OwnerKind, job: UUID, stored: Stored, meta: dict[str, Any]) -> None:

@@ -83,7 +83,7 @@ def _find(tx: cursor, function: str, given: Mapping[str, JsonValue]) -> list[_Ar
 
 def _act_as(tx: cursor, lenser_id: UUID) -> None:
     """Give up every right but those of a signed-in person, and the right to change anything."""
-    tx.execute("SELECT user_id FROM lensers.profiles WHERE id = %s", (lenser_id,))
+    tx.execute("SELECT worker.fn_user_of_lenser(%s) AS user_id", (lenser_id,))
     users = [str(row["user_id"]) for row in _rows(tx) if row["user_id"]]
     user = users[0] if users else None
     claims = json.dumps({"role": "authenticated", "sub": user})

@@ -99,13 +99,7 @@ def take_up_workflow_run(database: Database, hold: TeamHold) -> WorkflowRun | No
 
 def fetch_workflow_status(database: Database, team_run_id: UUID) -> str:
     """The status of the workflow run that belongs to a team run."""
-    rows = database.call(
-        """
-        SELECT r.status FROM agents.team_runs t JOIN lenses.workflow_runs r ON r.id = t.workflow_run_id
-        WHERE t.id = %s
-        """,
-        (team_run_id,),
-    )
+    rows = database.call("SELECT * FROM worker.fn_team_workflow_status(%s)", (team_run_id,))
     if not rows:
         raise GiveUp("team.workflow_gone", "the workflow of the run was deleted")
     return str(rows[0]["status"])
@@ -125,17 +119,11 @@ def block_team_run(tx: cursor, team_run_id: UUID, *, asked: str, reason: str) ->
 
 def fetch_spoken(database: Database, team_run_id: UUID) -> list[dict[str, JsonValue]]:
     """What was said in a run's finished turns, in that order."""
-    rows = database.call(
-        """
-        SELECT payload FROM agents.agent_run_steps
-        WHERE team_run_id = %s AND status = 'completed' AND payload ? 'spoken' ORDER BY completed_at, id
-        """,
-        (team_run_id,),
-    )
-    return [row["payload"]["spoken"] for row in rows]
+    rows = database.call("SELECT * FROM worker.fn_spoken_turns(%s)", (team_run_id,))
+    return [row["spoken"] for row in rows]
 
 
 def current_scratchpad_version(tx: cursor, team_run_id: UUID) -> int:
     """The version that a write in this transaction is based on; the run is locked by `TeamHold.writing`."""
-    tx.execute("SELECT shared_scratchpad_version AS it FROM agents.team_runs WHERE id = %s", (team_run_id,))
+    tx.execute("SELECT worker.fn_scratchpad_version(%s) AS it", (team_run_id,))
     return int(only_row(tx)["it"])

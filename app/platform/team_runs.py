@@ -183,13 +183,7 @@ def finish_team_run(
     `status` is completed, failed or cancelled. Steps that are open end with it.
     """
     if result is not None:
-        tx.execute(
-            """
-            UPDATE agents.team_runs SET metadata = metadata || jsonb_build_object('result', %s::jsonb)
-            WHERE id = %s AND status IN ('queued', 'running', 'blocked')
-            """,
-            (Json(storable(result)), team_run_id),
-        )
+        tx.execute("SELECT worker.fn_keep_team_result(%s, %s)", (team_run_id, Json(storable(result))))
     tx.execute("SELECT fn_worker_finalize_team_run(%s, %s, %s)", (team_run_id, status, storable(error)))
 
 

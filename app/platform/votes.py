@@ -55,7 +55,7 @@ def read_window(database: Database, battle_id: UUID) -> Window:
     # Asked before the votes are: what was settled then is in what is read next.
     mark = database.call("SELECT clock_timestamp() AS read_at, worker.fn_settled_below() AS seen_below")[0]
     rows = database.call("SELECT * FROM worker.fn_votes_to_inspect(%s, %s)", (battle_id, WINDOW_VOTES))
-    total = database.call("SELECT count(*) AS votes FROM battles.votes WHERE battle_id = %s", (battle_id,))
+    total = database.call("SELECT worker.fn_count_votes(%s) AS votes", (battle_id,))
     votes = [_vote(_VoteRow.model_validate(row)) for row in rows]
     return Window(battle_id, mark["read_at"], mark["seen_below"], total[0]["votes"], votes)
 

@@ -168,13 +168,7 @@ def fetch_graph(database: Database, run_id: UUID) -> RunGraph | None:
 
 def fetch_nodes(database: Database, run_id: UUID) -> list[NodeRow]:
     """What is stored of a run's nodes; a resumed run goes on from the completed ones."""
-    rows = database.call(
-        """
-        SELECT node_id, status, output_data, error_message, retry_count, waiting_reason, started_at
-        FROM lenses.workflow_node_results WHERE run_id = %s
-        """,
-        (run_id,),
-    )
+    rows = database.call("SELECT * FROM worker.fn_node_rows(%s)", (run_id,))
     return [NodeRow.model_validate(row) for row in rows]
 
 

@@ -30,7 +30,7 @@ def add_webhook(tx: cursor, *, event_type: str, payload: object, target_url: str
     """
     webhook_id = uuid4()
     tx.execute(
-        "INSERT INTO audit.webhook_outbox (id, event_type, payload, target_url) VALUES (%s, %s, %s, %s)",
+        "SELECT worker.fn_add_webhook(%s, %s, %s, %s)",
         (webhook_id, event_type, Json(payload), target_url),
     )
     return webhook_id

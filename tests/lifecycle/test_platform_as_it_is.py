@@ -7,10 +7,12 @@ scenarios check what each job should have left behind.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from psycopg2.errors import InsufficientPrivilege
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from app.cli.demo.battle_sweeps import Finalizing, Promotion
@@ -46,44 +48,73 @@ def post(storage: StorageServer) -> Iterator[Post]:
         yield servers
 
 
-@pytest.fixture
-def stack(
-    databases: Databases, storage: StorageServer, post: Post, provider: ProviderServer, tmp_path: Path
-) -> Iterator[tuple[Stack, Connection]]:
-    with databases.platform("faulty") as dsn:
+@dataclass
+class World:
+    """Everything that the work needs, but for the processes."""
+
+    databases: Databases
+    storage: StorageServer
+    post: Post
+    provider: ProviderServer
+    folder: Path
+
+    @contextmanager
+    def stack(self, dsn: str) -> Iterator[Stack]:
+        """The Procfile's processes, connecting by that DSN."""
         environment = {
-            **demo_environment(dsn, provider),
-            **storage.environment(),
-            **post.environment(),
+            **demo_environment(dsn, self.provider),
+            **self.storage.environment(),
+            **self.post.environment(),
             **WORKFLOW_ENVIRONMENT,
         }
+        with Stack(self.folder, environment, directory=self.folder) as running:
+            yield running
+
+
+@pytest.fixture
+def world(
+    databases: Databases, storage: StorageServer, post: Post, provider: ProviderServer, tmp_path: Path
+) -> World:
+    return World(databases, storage, post, provider, tmp_path)
+
+
+def test_every_kind_of_work_is_done_for_an_owner_that_is_no_superuser(world: World) -> None:
+    with world.databases.platform("faulty") as dsn:
         seed(dsn)
-        with (
-            Stack(tmp_path, environment, directory=tmp_path) as running,
-            closing(connect_as_worker(dsn)) as session,
-        ):
-            eventually(lambda: call(session, LISTENING), what="the realtime process")
-            yield running, session
+        with world.stack(dsn) as running, closing(connect_as_worker(dsn)) as session:
+            assert call(session, "SELECT current_user") == OWNER
+            assert not call(session, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+            do_every_kind_of_work(world, running, session)
 
 
-def test_every_kind_of_work_is_done_for_an_owner_that_is_no_superuser(
-    stack: tuple[Stack, Connection], storage: StorageServer, post: Post, provider: ProviderServer
-) -> None:
-    running, session = stack
-    assert call(session, "SELECT current_user") == OWNER
-    assert not call(session, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+def test_every_kind_of_work_is_done_by_a_role_that_may_touch_no_table_of_the_platform(world: World) -> None:
+    with world.databases.fresh("faulty") as dsn, world.databases.worker_role(dsn) as role_dsn:
+        seed(dsn)
+        with world.stack(role_dsn) as running, closing(connect_as_worker(dsn)) as session:
+            do_every_kind_of_work(world, running, session)
+            assert call(
+                session,
+                "SELECT bool_and(usename LIKE 'lf_worker%%') FROM pg_stat_activity"
+                " WHERE datname = current_database() AND application_name LIKE 'lf-worker%%'",
+            )
+            with closing(connect_as_worker(role_dsn)) as theirs, pytest.raises(InsufficientPrivilege):
+                call(theirs, "SELECT count(*) FROM execution.runs")
+
+
+def do_every_kind_of_work(world: World, running: Stack, session: Connection) -> None:
+    eventually(lambda: call(session, LISTENING), what="the realtime process")
     scenarios: list[Scenario] = [
         LensRuns(),
         Battles(),
-        Media(storage),
+        Media(world.storage),
         Promotion(),
         Finalizing(),
         Webhooks(),
         VoteInspections(),
-        Workflows(lambda _line: None, post),
+        Workflows(lambda _line: None, world.post),
     ]
     for scenario in scenarios:
-        scenario.queue(session, provider)
+        scenario.queue(session, world.provider)
     summary = Summary()
 
     def have_ended() -> bool:

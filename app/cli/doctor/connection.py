@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from app.broker.notifications import Notifications, WakeUp
 from app.cli.doctor.finding import Finding, Level, Patient
 from app.migrations import OLDEST_POSTGRES
+from app.roles import missing_rights
 
 #: Clocks further apart than this make log lines and Retry-After dates misleading.
 MAX_SKEW_SECONDS = 5.0
@@ -95,16 +96,32 @@ def check_role(patient: Patient) -> Iterator[Finding]:
             "this is not a LenserFight database",
             "check DATABASE_URL; for a try-out run `lf-worker dev`",
         )
+    elif patient.is_restricted:
+        yield from _check_restricted_role(patient, role["name"])
     elif not (role["owns"] and role["bypasses"]):
         yield Finding(
             "role",
             Level.BROKEN,
             f"{role['name']} is not the owner of the platform's tables, or is held back by row security",
             "claims and results are written to tables that only the owner may write",
-            "connect as the owner (Supabase: postgres)",
+            "connect as the owner (Supabase: postgres), or as a role of `lf-worker migrate --role NAME`",
         )
     else:
         yield Finding("role", Level.FINE, f"{role['name']}, the platform's owner")
+
+
+def _check_restricted_role(patient: Patient, name: str) -> Iterator[Finding]:
+    missing = missing_rights(patient.session)
+    if missing:
+        yield Finding(
+            "role",
+            Level.BROKEN,
+            f"{name} lacks {len(missing)} rights, such as {missing[0]}",
+            "jobs that need them fail",
+            f"lf-worker migrate --role {name}, as the platform's owner",
+        )
+    else:
+        yield Finding("role", Level.FINE, f"{name}, with what the worker needs and no more")
 
 
 def check_clock(patient: Patient) -> Iterator[Finding]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from enum import IntEnum
+from functools import cached_property
 from typing import Any
 
 from psycopg2.extensions import connection
 from psycopg2.extras import RealDictCursor
 
+from app.roles import is_restricted
 from app.settings import Settings
 
 
@@ -48,6 +50,11 @@ class Patient:
     session: connection
     settings: Settings
     online: bool = False
+
+    @cached_property
+    def is_restricted(self) -> bool:
+        """Whether the role is one made for workers, which the platform's tables are closed to."""
+        return is_restricted(self.session)
 
     def rows(self, statement: str, parameters: Any = None) -> list[dict[str, Any]]:
         """The rows of a query."""

@@ -10,8 +10,8 @@ import psycopg2
 from psycopg2.sql import SQL, Composed, Identifier
 
 from app.cli.doctor.finding import Finding, Level, Patient
-from app.cli.doctor.statements import FunctionCall, function_calls
 from app.migrations import WORKER, read_steps
+from app.statements import FunctionCall, function_calls, python_calls
 
 _SHADOW = re.compile(r"-- Shadow: ((?:.|\n--)*?)\nCREATE (?:OR REPLACE )?FUNCTION worker\.(\w+)\(")
 #: A trial that takes longer, or waits for somebody's lock for longer, says nothing.
@@ -44,7 +44,7 @@ def check_functions(patient: Patient) -> Iterator[Finding]:
     """Every function that the worker calls can be called in the way in which it does."""
     known = _read_functions(patient)
     quiet, to_try = True, []
-    for call in function_calls():
+    for call in python_calls() if patient.is_restricted else function_calls():
         function, problem = _resolve(call, known)
         if problem or function is None:
             quiet = False

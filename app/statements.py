@@ -1,10 +1,10 @@
-"""What the worker wants of the platform, read off its own statements: functions to call, tables to touch."""
+"""What the worker wants of the database, read off its own statements: functions to call, tables to touch."""
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -14,8 +14,10 @@ from app.migrations import WORKER, read_steps
 
 #: Packages whose statements run in production.
 _ROOMS = ("app", "actors", "schedules", "realtime")
-#: Those of them that only run on a developer's machine or by hand.
-_ASIDE = {"local", "cli"}
+#: What only runs on a developer's machine or by hand.
+_ASIDE = {"app/local", "app/cli"}
+#: What only runs on a developer's machine, or as the platform's owner.
+_NEVER_AS_THE_WORKER = {"app/local", "app/cli/demo", "app/migrations.py", "app/roles.py"}
 
 _CALL = re.compile(r"((?:\b[a-z]+\.)?\bfn_[a-z_]+)\(")
 #: Statements that name functions without calling them.
@@ -29,6 +31,7 @@ _TOUCHES = {
     "DELETE": re.compile(rf"\bDELETE FROM\s+{_TABLE}"),
 }
 _OURS = ("worker.", "dramatiq.")
+_WORKER_FUNCTION = re.compile(r"\bworker\.([a-z_]+)\b|(?<![\w.])(fn_[a-z_]+)\(")
 
 
 @dataclass(frozen=True, order=True)
@@ -53,27 +56,66 @@ def function_calls() -> tuple[FunctionCall, ...]:
 @lru_cache(maxsize=1)
 def touched_tables() -> tuple[tuple[str, str], ...]:
     """Tables outside our schemas with a privilege that is needed on each; not all of them need exist."""
-    found = {
+    return tuple(sorted(_touches(_statements(), ours=False)))
+
+
+@lru_cache(maxsize=1)
+def python_calls() -> tuple[FunctionCall, ...]:
+    """The ways in which Python itself calls functions in production, those of our SQL left out."""
+    return tuple(sorted({call for text in _texts_of(_ASIDE) for call in _calls_in(text)}))
+
+
+@lru_cache(maxsize=1)
+def python_touches() -> tuple[tuple[str, str], ...]:
+    """Tables outside our schemas that Python itself touches in production, each with a privilege."""
+    return tuple(sorted(_touches(_texts_of(_ASIDE), ours=False)))
+
+
+@lru_cache(maxsize=1)
+def own_touches() -> tuple[tuple[str, str], ...]:
+    """Tables and views of our schemas that workers and commands touch from Python, each with a privilege."""
+    return tuple(sorted(_touches(_texts_of(_NEVER_AS_THE_WORKER), ours=True)))
+
+
+@lru_cache(maxsize=1)
+def own_names() -> frozenset[str]:
+    """Names in the schema `worker` that workers and commands use from Python, functions among them."""
+    return frozenset(
+        name
+        for text in _texts_of(_NEVER_AS_THE_WORKER)
+        for found in _WORKER_FUNCTION.findall(text)
+        for name in found
+        if name
+    )
+
+
+def _touches(texts: Sequence[str], *, ours: bool) -> set[tuple[str, str]]:
+    return {
         (table, privilege)
-        for text in _statements()
+        for text in texts
         for privilege, pattern in _TOUCHES.items()
         for table in pattern.findall(text)
-        if not table.startswith(_OURS)
+        if table.startswith(_OURS) is ours
     }
-    return tuple(sorted(found))
 
 
 @lru_cache(maxsize=1)
 def _statements() -> tuple[str, ...]:
     ours = [re.sub(r"--[^\n]*", "", step.sql) for step in read_steps(WORKER.folder)]
-    texts = [text for room in _ROOMS for text in _texts_below(files(room))]
-    return (*ours, *texts)
+    return (*ours, *_texts_of(_ASIDE))
 
 
-def _texts_below(folder: Traversable) -> Iterator[str]:
+def _texts_of(aside: Set[str]) -> tuple[str, ...]:
+    return tuple(text for room in _ROOMS for text in _texts_below(files(room), room, aside))
+
+
+def _texts_below(folder: Traversable, path: str, aside: Set[str]) -> Iterator[str]:
     for item in folder.iterdir():
-        if item.is_dir() and item.name not in _ASIDE:
-            yield from _texts_below(item)
+        inner = f"{path}/{item.name}"
+        if inner in aside:
+            continue
+        if item.is_dir():
+            yield from _texts_below(item, inner, aside)
         elif item.name.endswith(".py"):
             for node in ast.walk(ast.parse(item.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Constant) and isinstance(node.value, str):

@@ -1,0 +1,16 @@
+"""What the worker's own statements want of the database, and what they must not want."""
+
+from app.statements import own_names, own_touches, python_calls, python_touches
+
+
+def test_python_touches_no_table_of_the_platform() -> None:
+    """A worker's role has no right on them: such a statement belongs into a function of our schema."""
+    assert python_touches() == ()
+
+
+def test_what_python_calls_and_touches_is_found() -> None:
+    assert "fn_worker_decrypt_api_key" in {call.name for call in python_calls()}
+    assert {"open_claim", "finish_claim", "kind_status"} <= own_names()
+    assert {"restore_triggers", "record_triggers"}.isdisjoint(own_names())
+    assert ("worker.node_effects", "UPDATE") in own_touches()
+    assert ("worker.kinds", "UPDATE") not in own_touches()
