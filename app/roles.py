@@ -88,11 +88,11 @@ def grant_remembered_roles(dsn: str) -> list[str]:
 
 
 def is_restricted(session: connection) -> bool:
-    """Whether a session's role is one that was granted, and not the owner of our schema."""
+    """Whether a session's role may use our schema and yet doesn't own it."""
     with session.cursor() as row:
         row.execute(
-            "SELECT to_regclass('worker.roles') IS NOT NULL AND has_schema_privilege('worker', 'USAGE')"
-            " AND NOT has_schema_privilege('worker', 'CREATE')"
+            "SELECT has_schema_privilege(oid, 'USAGE') AND NOT has_schema_privilege(oid, 'CREATE')"
+            " FROM pg_namespace WHERE nspname = 'worker'"
         )
         return bool((row.fetchone() or (False,))[0])
 
