@@ -62,6 +62,8 @@ def tend_waiting_runs() -> None:
     database().call("SELECT worker.touch_waiting_workflow_runs()")
     database().call("SELECT worker.tend_child_runs()")
     expired = database().call("SELECT worker.expire_pending_approvals() AS runs")[0]["runs"]
+    if settings().team_run_enabled:
+        expired += database().call("SELECT fn_expire_stale_approvals() AS runs")[0]["runs"]
     if expired:
         log.info("runs waited too long for approval", runs=expired)
 

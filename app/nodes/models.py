@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import AbstractContextManager
 from typing import Protocol
 from uuid import UUID, uuid5
 
@@ -16,7 +17,7 @@ from app.nodes.lenses import Lenses
 from app.platform.keys import Payer, for_payer
 from app.platform.lens_nodes import fetch_model
 from app.providers.catalog import split_brand
-from app.providers.moderating import moderate
+from app.providers.moderating import MODERATOR, moderate
 from app.settings import settings
 from app.workflow import Node, NodeFailure, NodeId, Usage
 
@@ -101,15 +102,26 @@ class Models:
         if model.kind != "text":
             raise GiveUp("provider.modality_unsupported", f"{model.key} makes {model.kind}, not text")
         key = self.key_for(model.provider)
-        place = limits.passage(
+        with self.place(call, model, key, deadline_seconds, patience_seconds=patience_seconds):
+            return providers.ask(model, prompt, key=key, deadline_seconds=deadline_seconds)
+
+    def place(
+        self,
+        call: str,
+        model: providers.Model,
+        key: SecretStr,
+        deadline_seconds: float,
+        *,
+        patience_seconds: float = 0.0,
+    ) -> AbstractContextManager[None]:
+        """A place under the limits of a model's provider while it is called; see `limits.passage`."""
+        return limits.passage(
             self._database,
             uuid5(self._run.run_id, call),
             limits.Quota(model.provider, model.key, providers.key_ref(key), str(self._run.owner_lenser_id)),
             hold_seconds=deadline_seconds,
             patience_seconds=patience_seconds,
         )
-        with place:
-            return providers.ask(model, prompt, key=key, deadline_seconds=deadline_seconds)
 
     def model_called(self, key: str | None, makes: str | None = None) -> providers.Model:
         """The model of that key, else the run's own, else the platform's default, whatever it makes.
@@ -126,19 +138,23 @@ class Models:
     def moderate_input(self, node: Node, text: str) -> None:
         """Raise `NodeFailure` `moderation_blocked` for flagged input, where the node wants it judged."""
         if node.config.moderation in ("input", "both"):
-            self._moderate("input", text, node.config.timeout_ms / 1000)
+            self._moderate(node, "input", text)
 
     def moderate_output(self, node: Node, text: str) -> None:
         """Raise `NodeFailure` `moderation_blocked` for flagged output, where the node wants it judged."""
         if node.config.moderation in ("output", "both"):
-            self._moderate("output", text, node.config.timeout_ms / 1000)
+            self._moderate(node, "output", text)
 
-    def _moderate(self, policy: str, text: str, deadline_seconds: float) -> None:
+    def _moderate(self, node: Node, policy: str, text: str) -> None:
         """Raise `NodeFailure` `moderation_blocked` for what nobody should be shown.
 
-        Where nothing can be found out, the node fails: it asked not to go on without.
+        Where nothing can be found out, the node fails: it asked not to go on without. What was asked for is
+        bought by now, so it waits for its place under the provider's limits.
         """
-        judged = moderate(text, key=self.key_for("openai"), deadline_seconds=deadline_seconds)
+        seconds = node.config.timeout_ms / 1000
+        key = self.key_for(MODERATOR.provider)
+        with self.place(f"{node.id}, {policy}", MODERATOR, key, seconds, patience_seconds=seconds):
+            judged = moderate(text, key=key, deadline_seconds=seconds)
         if not judged.allowed:
             raise NodeFailure.moderated(policy, judged.categories)
 

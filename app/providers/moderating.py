@@ -9,12 +9,12 @@ from pydantic import Field, SecretStr
 
 from app.calls import Call
 from app.providers.attempts import call_once
-from app.providers.base import BadReplyError
+from app.providers.base import BadReplyError, Model
 from app.providers.media.wire import bearer, parse, post_json
 from app.providers.wire import WirePart
 from app.settings import settings
 
-MODEL = "omni-moderation-latest"
+MODERATOR = Model("omni-moderation-latest", "openai", "omni-moderation-latest", "moderation")
 
 #: Longest piece that is judged at once; the API takes some 32,000 tokens.
 PIECE_CHARACTERS = 20_000
@@ -45,13 +45,13 @@ def moderate(text: str, *, key: SecretStr, deadline_seconds: float) -> Judgement
 
     def ask(secret: str, _call: Call) -> list[_Result]:
         url = f"{settings().openai_base_url.rstrip('/')}/moderations"
-        body = {"model": MODEL, "input": pieces}
+        body = {"model": MODERATOR.wire_model, "input": pieces}
         found = parse(_Results, post_json(url, body, bearer(secret), deadline_seconds)).results
         if len(found) != len(pieces):
             raise BadReplyError("it does not judge every piece")
         return found
 
-    results, _ = call_once("openai", MODEL, key, deadline_seconds, ask)
+    results, _ = call_once(MODERATOR.provider, MODERATOR.key, key, deadline_seconds, ask)
     return _judgement(results)
 
 

@@ -14,7 +14,9 @@ from app.cli.dead_letters import app
 from app.database import Database
 from app.errors import GiveUp, SettingsError
 from app.local.platform import Seeded, enqueue_lens_runs
+from app.local.workflows import enqueue_team_run, enqueue_workflow_run, make_agent, make_workflow
 from app.platform.lens_runs import fail_run
+from app.platform.workflows import fail_run as fail_workflow_run
 from tests.sql import call
 
 QUEUED = "SELECT count(*) FROM execution.runs WHERE status = 'queued'"
@@ -86,3 +88,23 @@ def test_a_dry_run_changes_nothing(failed: Connection) -> None:
 def test_everything_at_once_is_not_done_by_accident(command: str, failed: Connection) -> None:
     with pytest.raises(SettingsError, match="say which ones"):
         run(command)
+
+
+def test_a_workflow_run_is_asked_for_again_but_not_the_one_of_a_team(
+    jobs_database: Database, connection: Connection, seeded: Seeded
+) -> None:
+    workflow = make_workflow(connection)
+    own = enqueue_workflow_run(connection, workflow.workflow_id)
+    teams = enqueue_workflow_run(connection, workflow.workflow_id)
+    for run_id in (own, teams):
+        _, claim = open_claim(jobs_database, uuid4(), "workflow_run", "box:1", hint=run_id, max_deaths=3)
+        assert claim is not None
+        error = GiveUp("workflow.node_failed", "it failed")
+        with claim.finish("failed", error) as tx:
+            fail_workflow_run(tx, claim.job_id, error)
+    agent = make_agent(connection, "Solo")
+    team_run = enqueue_team_run(connection, agent, workflow_id=workflow.workflow_id, workflow_run_id=teams)
+    connection.cursor().execute("UPDATE agents.team_runs SET status = 'failed' WHERE id = %s", (team_run,))
+    assert run("replay", "--kind", "workflow_run").startswith("1 replayed, 1 could not be")
+    status = "SELECT status FROM lenses.workflow_runs WHERE id = %s"
+    assert (call(connection, status, own), call(connection, status, teams)) == ("queued", "failed")

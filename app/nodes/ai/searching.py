@@ -115,7 +115,8 @@ def _embed(
     key = task.models.key_for(model.provider)
     for text in texts[:1]:
         task.models.moderate_input(task.node, text)
-    found = embed(model, texts, key=key, deadline_seconds=task.timeout_seconds, dimensions=dimensions)
+    with task.models.place(f"{task.node.id}, embed", model, key, task.timeout_seconds):
+        found = embed(model, texts, key=key, deadline_seconds=task.timeout_seconds, dimensions=dimensions)
     usage = Usage(model.provider, model.key, found.tokens_in, latency_ms=found.latency_ms)
     task.models.count(task.node, usage)
     return found.vectors, usage

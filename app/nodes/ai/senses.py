@@ -60,13 +60,15 @@ def listen(task: Task[Listening]) -> Output:
     recording = _source(task, task.config.source_url, {"audio", "video"})
     key = task.node.config.model_id
     model = Model(key, "openai", key.removeprefix("openai:"), "text") if key else DEFAULT_MODEL
-    heard = transcribe(
-        model,
-        recording,
-        key=task.models.key_for(model.provider),
-        deadline_seconds=task.timeout_seconds,
-        language=task.config.language or None,
-    )
+    api_key = task.models.key_for(model.provider)
+    with task.models.place(f"{task.node.id}, listen", model, api_key, task.timeout_seconds):
+        heard = transcribe(
+            model,
+            recording,
+            key=api_key,
+            deadline_seconds=task.timeout_seconds,
+            language=task.config.language or None,
+        )
     usage = Usage(model.provider, model.key, heard.tokens_in, heard.tokens_out, heard.latency_ms)
     task.models.count(task.node, usage)
     task.models.moderate_output(task.node, heard.text)

@@ -134,12 +134,17 @@ BEGIN
     RETURN worker.fn_running_workflow_run(v_run);
 END $$;
 
-INSERT INTO worker.kinds (kind, actor, queue, claim_next, reload, id_key, count_claimable) VALUES (
+INSERT INTO worker.kinds (kind, actor, queue, claim_next, reload, id_key, count_claimable, replay) VALUES (
     'workflow_run', 'execute_workflow_run', 'workflow_runs',
     'SELECT worker.fn_claim_workflow_run($1)',
     'SELECT worker.fn_running_workflow_run($1)',
     'run_id',
-    'SELECT count(*) FROM worker.waiting_workflow_runs WHERE NOT fn_kill_switch_active(''system'')');
+    'SELECT count(*) FROM worker.waiting_workflow_runs WHERE NOT fn_kill_switch_active(''system'')',
+    -- As the Retry button does; what is completed is kept. The run of a team run is replayed with its team run.
+    'UPDATE lenses.workflow_runs r SET status = ''queued'', completed_at = NULL, run_worker_id = NULL
+     WHERE r.id = $1 AND r.status IN (''failed'', ''timed_out'')
+       AND NOT EXISTS (SELECT FROM agents.team_runs t WHERE t.workflow_run_id = r.id)
+     RETURNING true');
 
 CREATE FUNCTION worker.fn_ticket_inserted_workflow_runs() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$

@@ -169,12 +169,17 @@ LANGUAGE sql STABLE SET search_path = '' AS $$
         WHERE w.lenser_id = p_lenser_id AND m.result ->> 'url' = p_url)
 $$;
 
-INSERT INTO worker.kinds (kind, actor, queue, claim_next, reload, id_key, count_claimable, cancel) VALUES (
+INSERT INTO worker.kinds (kind, actor, queue, claim_next, reload, id_key, count_claimable, call, cancel) VALUES (
     'node_media', 'make_node_medium', 'media',
     'SELECT worker.fn_claim_node_medium($1)',
     'SELECT worker.fn_running_node_medium($1)',
     'id',
     'SELECT count(*) FROM worker.node_media m WHERE m.state = ''queued''',
+    'SELECT m.wanted ->> ''provider'' AS provider, m.wanted ->> ''model'' AS model, ''platform'' AS key,
+            w.lenser_id::text AS owner
+     FROM worker.node_media m JOIN lenses.workflow_runs r ON r.id = m.run_id
+     JOIN lenses.workflows w ON w.id = r.workflow_id
+     WHERE m.id = $1',
     'SELECT was, refusal FROM worker.fn_cancel_node_medium($1)');
 
 -- The node fails: its run has no medium to go on with.

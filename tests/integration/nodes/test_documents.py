@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import time
 from typing import Any
 
 import pytest
@@ -58,10 +57,8 @@ def test_entities_of_a_feeds_own_are_not_expanded(declared: str, make: Make, mes
         b"Two", b"[&t;]"
     )
     url = messengers.serve("/feed", document, mime_type="text/xml")
-    began = time.monotonic()
     items = make("rss_feed", feedUrl=url).give()["items"]
     assert [item["title"] for item in items][1] in ("[]", "[&t;]", "[&l9;]")  # type: ignore[index,union-attr]
-    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize(
