@@ -132,9 +132,13 @@ def _calls_in(text: str) -> Iterator[FunctionCall]:
 
 def _arguments(rest: str) -> Iterator[str]:
     """What stands between the commas up to the parenthesis that closes the call."""
-    depth, begin = 0, 0
+    depth, begin, is_quoted = 0, 0, False
     for place, char in enumerate(rest):
-        if char in "([":
+        if char == "'":
+            is_quoted = not is_quoted
+        elif is_quoted:
+            continue
+        elif char in "([":
             depth += 1
         elif char == "," and depth == 0:
             yield rest[begin:place]

@@ -1,6 +1,6 @@
 """What the worker's own statements want of the database, and what they must not want."""
 
-from app.statements import own_names, own_touches, python_calls, python_touches
+from app.statements import function_calls, own_names, own_touches, python_calls, python_touches
 
 
 def test_python_touches_no_table_of_the_platform() -> None:
@@ -14,3 +14,10 @@ def test_what_python_calls_and_touches_is_found() -> None:
     assert {"restore_triggers", "record_triggers"}.isdisjoint(own_names())
     assert ("worker.node_effects", "UPDATE") in own_touches()
     assert ("worker.kinds", "UPDATE") not in own_touches()
+
+
+def test_a_comma_in_a_text_parts_no_arguments() -> None:
+    calls = {
+        (call.positional, call.named) for call in function_calls() if call.name == "worker.fn_ended_attempt"
+    }
+    assert calls == {(4, ())}
