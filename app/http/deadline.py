@@ -31,6 +31,8 @@ _call = threading.local()
 #: The connection that each thread waits on, so that another one can break it off.
 _waiting: dict[int, httpcore2.NetworkStream] = {}
 _waiting_guard = threading.Lock()
+#: Threads whose last call was broken off.
+_interrupted: set[int] = set()
 
 
 @contextmanager
@@ -39,6 +41,8 @@ def total_deadline(seconds: float) -> Iterator[None]:
     outer: float | None = getattr(_call, "deadline", None)
     deadline = time.monotonic() + seconds
     _call.deadline = deadline if outer is None else min(deadline, outer)
+    if outer is None:
+        _interrupted.discard(threading.get_ident())
     try:
         yield
     finally:
@@ -57,7 +61,13 @@ def interrupt(thread_id: int) -> bool:
         with suppress(OSError):  # closed by the other side just now
             # A TLS socket's own method would take its state away under the thread that uses it.
             socket.socket.shutdown(stream.get_extra_info("socket"), socket.SHUT_RDWR)
+        _interrupted.add(thread_id)
         return True
+
+
+def was_interrupted() -> bool:
+    """Whether somebody here, not the other side, broke this thread's last call off."""
+    return threading.get_ident() in _interrupted
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from psycopg2.extras import Json
 from app.calls import Call, observers
 from app.database import Database, database
 from app.errors import DatabaseError
+from app.http.deadline import was_interrupted
 from app.limits.headers import Learnt, learn
 from app.limits.outcomes import pause_seconds, provider_failed, rejected_key
 from app.limits.passages import count_call
@@ -64,7 +65,7 @@ class LimitKeeper(Middleware):
         with self._guard:
             count = self._counts[call.provider, call.model]
             count.calls += 1
-            if provider_failed(call) and call.failure:
+            if call.failure and provider_failed(call) and not was_interrupted():
                 count.failures += 1
                 count.error_code = call.failure.code
         pause = pause_seconds(call, self._settings.provider_longest_pause_seconds)

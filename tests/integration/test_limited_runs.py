@@ -191,3 +191,24 @@ def test_nodes_that_wait_for_a_limit_are_put_down_and_end_all_the_same(
         )
     assert len(provider.calls) == 3
     assert call(connection, "SELECT count(*) FROM worker.passages") == 0
+
+
+def test_a_call_that_a_person_breaks_off_does_not_count_against_its_provider(
+    provider: ProviderServer,
+    connection: Connection,
+    seeded: Seeded,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    monkeypatch.setenv("WORKER_HEARTBEAT_INTERVAL_MS", "100")
+    settings.cache_clear()
+    provider.hold()
+    with working(request.getfixturevalue("broker")):
+        run = enqueue_lens_run(connection, model="gpt-4o", inputs={"prompt": "hi"})
+        provider.wait_for_calls(1)
+        call(connection, "SELECT worker.cancel_job(%s, 'ada', 'enough')::text", run)
+        counted = "SELECT calls, failures FROM worker.call_counts"
+        eventually(lambda: call(connection, counted), what="the count of the call")
+        provider.release()
+    assert call(connection, "SELECT sum(calls) FROM worker.call_counts") == 1
+    assert call(connection, "SELECT sum(failures) FROM worker.call_counts") == 0
