@@ -303,3 +303,19 @@ def test_limits_of_the_settings_replace_each_other_but_not_those_of_a_person(con
     call(connection, "SELECT worker.set_limits(%s)::text", Json(rows))
     call(connection, "SELECT worker.set_limits(%s)::text", Json(rows[:1]))
     assert call(connection, "SELECT array_agg(concurrency) FROM worker.provider_limits") == [7]
+
+
+def test_what_is_over_is_forgotten_and_what_is_not_is_kept(connection: Connection) -> None:
+    limit(connection, requests_per_minute=SLOW)
+    assert take(connection) == 0
+    waiting = stand(connection)
+    record(connection, calls=1, failures=0)
+    call(connection, "SELECT worker.prune_limits()")
+    assert line(connection) == [waiting]
+    pass_time(connection, 2 * 86_400)
+    call(connection, "UPDATE worker.waiters SET since = since - interval '2 days' RETURNING true")
+    call(connection, "SELECT worker.prune_limits()")
+    assert call(connection, "SELECT count(*) FROM worker.waiters") == 0
+    call(connection, "SELECT worker.prune_limits()")
+    for table in ("buckets", "passages", "call_counts"):
+        assert call(connection, f"SELECT count(*) FROM worker.{table}") == 0

@@ -571,6 +571,11 @@ BEGIN
     WHERE l.changed_at < now() - interval '1 hour'
       AND NOT EXISTS (SELECT FROM worker.waiters w WHERE w.provider = l.provider AND w.model = l.model
                       AND w.key = l.key AND w.owner = l.owner);
+    -- A bucket that nobody used for a day is full again, or has limits that may have changed since.
+    DELETE FROM worker.buckets b
+    WHERE b.filled_at < now() - interval '1 day'
+      AND NOT EXISTS (SELECT FROM worker.passages a WHERE a.provider = b.provider AND a.model = b.model AND a.key = b.key)
+      AND NOT EXISTS (SELECT FROM worker.waiters w WHERE w.provider = b.provider AND w.model = b.model AND w.key = b.key);
     DELETE FROM worker.call_counts c WHERE c.slot < now() - interval '1 hour';
     DELETE FROM worker.provider_pauses p WHERE p.until < now();
     DELETE FROM worker.rejected_keys r WHERE r.until < now();
