@@ -3,9 +3,11 @@ from pathlib import Path
 import pytest
 
 from app.errors import SettingsError
-from app.settings import environment_names, load_settings
+from app.settings import Settings, environment_names, load_settings
 
 ROOT = Path(__file__).parents[2]
+#: Stands between what a setting is and its several names.
+OTHER_NAMES = " (other names for the first: the ones below it)"
 UNITS = ("_ms", "_seconds", "_bytes")
 
 
@@ -13,10 +15,18 @@ def example_lines() -> list[str]:
     return (ROOT / ".env.example").read_text().splitlines()
 
 
-def test_the_example_environment_names_every_setting_once() -> None:
+def test_the_example_environment_names_every_setting_once_and_in_order() -> None:
     named = [line.lstrip("# ").partition("=")[0] for line in example_lines() if "=" in line]
-    assert sorted(named) == sorted(set(named))
-    assert set(named) == set(environment_names())
+    assert named == environment_names()
+
+
+def test_the_example_environment_says_of_a_setting_what_its_field_says() -> None:
+    paragraphs = {
+        " ".join(line.removeprefix("# ") for line in paragraph.splitlines() if "=" not in line)
+        for paragraph in (ROOT / ".env.example").read_text().split("\n\n")
+    }
+    told = {paragraph.removesuffix(OTHER_NAMES) for paragraph in paragraphs}
+    assert {field.description for field in Settings.model_fields.values()} <= told
 
 
 def test_the_example_environment_is_valid_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
