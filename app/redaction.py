@@ -10,12 +10,15 @@ import json
 import re
 import threading
 from collections import OrderedDict
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 MASK = "[redacted]"
 
 #: Secrets shorter than this are not remembered: masking them everywhere would shred ordinary words.
 MIN_REMEMBERED_CHARS = 8
+
+#: Shorter parts of a URL's path are words of its API.
+MIN_TOKEN_CHARS = 16
 
 #: How many secrets are remembered; the ones seen longest ago go first.
 MAX_REMEMBERED = 512
@@ -56,6 +59,25 @@ def remember_secret(value: str) -> None:
         _remembered.move_to_end(secret)
         while len(_remembered) > MAX_REMEMBERED:
             _remembered.popitem(last=False)
+
+
+def remember_secret_url(url: str) -> None:
+    """Mask a URL whose path is what lets one in, as with webhooks of chats: whole, and by its parts.
+
+    Whoever is called sees only the path, and may quote it or the token that it ends in.
+    """
+    parts = urlsplit(url)
+    for secret in (url, parts.path, *parts.path.split("/")):
+        if len(secret) >= MIN_TOKEN_CHARS:
+            remember_secret(secret)
+
+
+def conceal(body: bytes, *secrets: str) -> bytes:
+    """What somebody answered, without these secrets; everything else in it stays as it is."""
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        for spelling in _spellings(secret):
+            body = body.replace(spelling.encode(), MASK.encode())
+    return body
 
 
 def redact(text: str, *secrets: str) -> str:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app import redaction
-from app.redaction import MASK, MAX_REMEMBERED, redact, remember_secret
+from app.redaction import MASK, MAX_REMEMBERED, conceal, redact, remember_secret, remember_secret_url
 
 SECRET = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=8, max_size=60).filter(
     lambda secret: secret not in MASK
@@ -107,3 +107,19 @@ def test_only_so_many_secrets_are_remembered_the_latest_ones():
         remember_secret(f"~number~{number}~")
     assert redact("~number~0~") == "~number~0~"
     assert redact(f"~number~{MAX_REMEMBERED}~") == MASK
+
+
+def test_a_webhooks_url_is_masked_by_its_parts():
+    remember_secret_url("https://hooks.chat.example/services/T0001/a-token-of-its-own-71")
+    said = (
+        "POST /services/T0001/a-token-of-its-own-71 refused, also a-token-of-its-own-71 of T0001 in services"
+    )
+    assert redact(said) == f"POST {MASK} refused, also {MASK} of T0001 in services"
+
+
+@given(SECRET, st.binary(), st.binary())
+def test_an_answer_is_relieved_of_a_secret_and_of_nothing_else(secret, before, after):
+    told = before + b'{"was": ' + json.dumps(secret).encode() + b"}" + after
+    concealed = conceal(told, secret)
+    assert secret.encode() not in concealed.replace(MASK.encode(), b"")
+    assert conceal(b"api_key=plain password: word", secret) == b"api_key=plain password: word"

@@ -9,7 +9,7 @@ from app.nodes.registry import Effect, node_type
 from app.nodes.task import Task
 from app.nodes.web.outbound import post_json, raise_for_status
 from app.nodes.web.requests import with_query
-from app.redaction import remember_secret
+from app.redaction import remember_secret_url
 from app.workflow import Output
 from app.workflow.values import JsonObject
 
@@ -49,7 +49,7 @@ def notify_discord(task: Task[DiscordSettings]) -> Output:
     """Send a message to a Discord channel, once."""
     text = task.config.message(task, LONGEST_CONTENT)
     url = task.config.webhook_url.get_secret_value().strip()
-    remember_secret(url)
+    remember_secret_url(url)
     return send_once(task, "discord_message", text, lambda: _post(task, url, text))
 
 

@@ -11,7 +11,7 @@ from app.nodes.registry import Effect, node_type
 from app.nodes.settings import spelled
 from app.nodes.task import Task
 from app.nodes.web.outbound import post_json, quoted, raise_for_status
-from app.redaction import remember_secret
+from app.redaction import remember_secret_url
 from app.settings import settings
 from app.workflow import Cause, NodeFailure, Output
 from app.workflow.values import JsonObject
@@ -52,7 +52,7 @@ def notify_slack(task: Task[SlackSettings]) -> Output:
     text = task.config.message(task, LONGEST_TEXT, _escape)
     url = task.config.webhook_url.get_secret_value().strip()
     if url:
-        remember_secret(url)
+        remember_secret_url(url)
         return send_once(task, "slack_message", text, lambda: _post_to_webhook(task, url, text))
     token = credential_of(task, task.config.connector_ref, _SCOPES)
     return send_once(task, "slack_message", text, lambda: _post_as_bot(task, token, text))

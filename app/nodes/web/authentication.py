@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from app.http import Response
 from app.nodes.credentials import credential_of
 from app.nodes.settings import NodeSettings, spelled
 from app.nodes.task import Task
-from app.redaction import remember_secret
+from app.redaction import conceal, remember_secret
 
 
 def _lower(value: object) -> object:
@@ -48,10 +49,18 @@ def read_authentication(value: object) -> object:
 
 @dataclass(frozen=True)
 class Proof:
-    """What goes onto the request; neither is ever shown."""
+    """What goes onto the request, which is never shown; nor are the secrets in it."""
 
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     query: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+    def missing_from(self, response: Response) -> Response:
+        """The response without the secrets: services that tell what they were sent are common."""
+        headers = {
+            name: conceal(value.encode(), *self.secrets).decode() for name, value in response.headers.items()
+        }
+        return replace(response, headers=headers, body=conceal(response.body, *self.secrets))
 
 
 def prove(task: Task[Any], auth: Authentication) -> Proof:
@@ -61,12 +70,13 @@ def prove(task: Task[Any], auth: Authentication) -> Proof:
     secret = credential_of(task, auth.connector_ref, auth.scopes)
     match auth.type:
         case "bearer":
-            return Proof(headers={"Authorization": f"Bearer {secret}"})
+            return Proof(headers={"Authorization": f"Bearer {secret}"}, secrets=(secret,))
         case "basic":
             encoded = base64.b64encode(secret.encode()).decode("ascii")
             remember_secret(encoded)
-            return Proof(headers={"Authorization": f"Basic {encoded}"})
+            return Proof(headers={"Authorization": f"Basic {encoded}"}, secrets=(secret, encoded))
         case "api_key" if auth.place == "query":
-            return Proof(query={auth.param_name or "api_key": secret})
+            return Proof(query={auth.param_name or "api_key": secret}, secrets=(secret,))
         case _:
-            return Proof(headers={auth.header_name or "X-API-Key": f"{auth.prefix}{secret}"})
+            name = auth.header_name or "X-API-Key"
+            return Proof(headers={name: f"{auth.prefix}{secret}"}, secrets=(secret,))

@@ -91,6 +91,7 @@ def _exchange(
 ) -> JsonObject:
     sent = with_default(headers, "Accept", "application/graphql-response+json, application/json")
     response = post_json(task, url, content, {**sent, **proof.headers}, max_response_bytes=MOST_BODY_BYTES)
+    response = proof.missing_from(response)
     try:
         answer = _Answer.model_validate_json(response.body)
     except ValidationError:

@@ -114,6 +114,7 @@ def _exchange(
         body=body,
         max_response_bytes=MOST_BODY_BYTES,
     )
+    response = proof.missing_from(response)
     content = read_content(response)
     return {
         "status": response.status,
