@@ -62,7 +62,7 @@ def read_status(session: connection) -> dict[str, Any]:
 
 def _draw(status: dict[str, Any]) -> Group:
     kinds = Table(Column("kind", no_wrap=True), box=None, padding=(0, 1, 0, 0))
-    for heading in ("queued", "in flight", "retry", "stuck", "done/h", "fail/h"):
+    for heading in ("queued", "running", "retry", "stuck", "done/h", "fail/h"):
         kinds.add_column(heading, justify="right")
     for heading in ("pickup ms p50/p99", "duration ms p50/p99"):
         kinds.add_column(heading, justify="right")
@@ -84,7 +84,7 @@ def _draw_providers(providers: dict[str, dict[str, Any]]) -> list[RenderableType
     if not providers:
         return []
     table = Table("provider", box=None, padding=(0, 2, 0, 0))
-    for heading in ("calls/h", "errors/h", "error rate", "latency ms p50/p99"):
+    for heading in ("calls/h", "errors/h", "rate", "ms p50/p99"):
         table.add_column(heading, justify="right")
     table.add_column("most frequent error")
     for provider, row in providers.items():

@@ -120,6 +120,20 @@ def make_schedule(session: connection, workflow_id: UUID, *, approval: bool = Fa
         return _insert(tx, "lenses.workflow_schedules", workflow_id=workflow_id, **_as_json(columns))
 
 
+def run_by_schedule(session: connection, workflow_id: UUID, *, inputs: Mapping[str, Any]) -> UUID:
+    """Make a schedule that is due in this minute, and next in a year, and dispatch it; returns its id.
+
+    In one transaction, since its minute may be over in the next one.
+    """
+    with session, session.cursor() as tx:
+        tx.execute("SELECT to_char(now(), 'FMMI FMHH24 FMDD FMMM *')")
+        (this_minute,) = tx.fetchone() or ("",)
+        schedule = make_schedule(session, workflow_id, cron_expr=this_minute, inputs_template=dict(inputs))
+        # Not under the lock of the sweep, which would do nothing while another one is at it.
+        tx.execute("SELECT worker.fn_dispatch_scheduled_workflows()")
+    return schedule
+
+
 def make_agent(
     session: connection,
     name: str,

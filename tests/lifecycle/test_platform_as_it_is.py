@@ -23,14 +23,14 @@ from app.cli.demo.post import Post
 from app.cli.demo.runner import demo_environment
 from app.cli.demo.scenario import Scenario, Summary
 from app.cli.demo.votes import VoteInspections
-from app.cli.demo.webhooks import Webhooks
+from app.cli.demo.webhooks import Webhooks, sign_platform_webhooks
 from app.cli.demo.workflows import WORKFLOW_ENVIRONMENT, Workflows
 from app.local.platform import seed
 from app.local.provider_server import ProviderServer
 from app.local.stack import Stack
 from app.local.storage_server import StorageServer
 from tests.databases import OWNER, Databases, connect_as_worker
-from tests.sql import LISTENING, call
+from tests.sql import call
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.lifecycle
@@ -81,6 +81,7 @@ def world(
 def test_every_kind_of_work_is_done_for_an_owner_that_is_no_superuser(world: World) -> None:
     with world.databases.platform("faulty") as dsn:
         seed(dsn)
+        sign_platform_webhooks(dsn)
         with world.stack(dsn) as running, closing(connect_as_worker(dsn)) as session:
             assert call(session, "SELECT current_user") == OWNER
             assert not call(session, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
@@ -90,6 +91,7 @@ def test_every_kind_of_work_is_done_for_an_owner_that_is_no_superuser(world: Wor
 def test_every_kind_of_work_is_done_by_a_role_that_may_touch_no_table_of_the_platform(world: World) -> None:
     with world.databases.fresh("faulty") as dsn, world.databases.worker_role(dsn) as role_dsn:
         seed(dsn)
+        sign_platform_webhooks(dsn)
         with world.stack(role_dsn) as running, closing(connect_as_worker(dsn)) as session:
             do_every_kind_of_work(world, running, session)
             assert call(
@@ -102,7 +104,7 @@ def test_every_kind_of_work_is_done_by_a_role_that_may_touch_no_table_of_the_pla
 
 
 def do_every_kind_of_work(world: World, running: Stack, session: Connection) -> None:
-    eventually(lambda: call(session, LISTENING), what="the realtime process")
+    await_stack(session, running)
     scenarios: list[Scenario] = [
         LensRuns(),
         Battles(),
@@ -111,7 +113,8 @@ def do_every_kind_of_work(world: World, running: Stack, session: Connection) -> 
         Finalizing(),
         Webhooks(),
         VoteInspections(),
-        Workflows(lambda _line: None, world.post),
+        Workflows(lambda _line: None),
+        Messages(lambda _line: None, world.post),
     ]
     for scenario in scenarios:
         scenario.queue(session, world.provider)

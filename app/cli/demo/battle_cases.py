@@ -42,15 +42,19 @@ def battle_cases() -> Iterator[BattleCase]:
         Contender("gpt-5.4", lens="summary", inputs={"tone": "Formal"}),
         asked=f"Write in a formal tone. Summarise: {TASK}",
     )
-    yield BattleCase("own key", Contender("gpt-4o", byok_key_id=_own_key(), funding_source="user_byok_cloud"))
+    yield BattleCase(
+        "own API key", Contender("gpt-4o", byok_key_id=_own_key(), funding_source="user_byok_cloud")
+    )
     yield BattleCase(
         "fails twice, then answers", Contender("demo-stumbling", "openai"), mishaps=("503", "500")
     )
     yield BattleCase(
-        "out of tries", Contender("demo+503", "openai"), error_code="execute.max_retries_exceeded"
+        "one contender runs out of tries",
+        Contender("demo+503", "openai"),
+        error_code="execute.max_retries_exceeded",
     )
     yield BattleCase(
-        "content refused", Contender("demo+policy", "openai"), error_code="provider.content_refused"
+        "one contender is refused", Contender("demo+policy", "openai"), error_code="provider.content_refused"
     )
 
 

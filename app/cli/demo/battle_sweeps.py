@@ -20,6 +20,8 @@ class Promotion:
     """Drafts that are ready, and whose time to open has come."""
 
     kind = "promotion"
+    title = "Drafts that open"
+    story = "A sweep opens the drafts that are ready when their time has come."
 
     def __init__(self) -> None:
         self._drafts: list[UUID] = []
@@ -46,13 +48,15 @@ class Promotion:
         """How many drafts are open, or further on by now."""
         statuses = _statuses(session, self._drafts)
         waiting = statuses.count("draft")
-        return [Tally("draft, ready, due", queued=waiting, succeeded=len(statuses) - waiting)]
+        return [Tally("drafts, ready and due", "open", queued=waiting, succeeded=len(statuses) - waiting)]
 
 
 class Finalizing:
     """Battles whose voting has ended, with more votes for slot B."""
 
     kind = "finalize"
+    title = "Votes that end"
+    story = "A sweep counts the votes and names the winner."
 
     def __init__(self) -> None:
         self._battles: list[UUID] = []
@@ -89,7 +93,11 @@ class Finalizing:
         wrong = [f"{winner} won instead of B" for winner in closed if winner != "B"]
         return [
             Tally(
-                "voting has ended", queued=_COUNT - len(closed), succeeded=len(closed), surprises=tuple(wrong)
+                "time to vote is over, 1 : 4",
+                "closed, B has won",
+                queued=_COUNT - len(closed),
+                succeeded=len(closed),
+                surprises=tuple(wrong),
             )
         ]
 

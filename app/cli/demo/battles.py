@@ -48,6 +48,8 @@ class Battles:
     """Every case of a battle of texts, on the provider modules that production uses."""
 
     kind = "battle_job"
+    title = "Battles"
+    story = "Two contenders answer one task; once both have ended, the vote opens."
 
     def __init__(self) -> None:
         self._cases = list(battle_cases())
@@ -77,6 +79,7 @@ def _tally(case: BattleCase, jobs: Sequence[Job]) -> Tally:
     missing = 2 * case.count - len(jobs)
     return Tally(
         label=case.label,
+        outcome=f"gives up: {case.error_code}" if case.error_code else "both answered, vote open",
         queued=statuses.count("queued") + missing,
         running=statuses.count("claimed"),
         succeeded=statuses.count("completed"),

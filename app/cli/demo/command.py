@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
-from pathlib import Path
+import time
 from typing import Annotated
 
 import typer
@@ -13,9 +12,11 @@ from rich.console import Console
 
 from app.cli.demo.battle_sweeps import Finalizing, Promotion
 from app.cli.demo.battles import Battles
-from app.cli.demo.display import Display, open_display, print_summary
+from app.cli.demo.display import MAX_WIDTH, Display, open_display, print_verdict
+from app.cli.demo.last_commands import look_with_commands
 from app.cli.demo.lens_runs import LensRuns
 from app.cli.demo.media import Media
+from app.cli.demo.messages import Messages
 from app.cli.demo.post import Post
 from app.cli.demo.recovery import Recovery
 from app.cli.demo.runner import LOG_FOLDER, run_demo
@@ -27,16 +28,13 @@ from app.cli.demo.workflows import WORKFLOW_ENVIRONMENT, Workflows
 from app.cli.signals import stops_in_order
 from app.local.storage_server import StorageServer
 
+_INTRODUCTION = """\
+Every kind of work that lf-worker does, from queued to done. AI providers, mail,
+chats, Storage and webhook endpoints are local servers: nothing leaves this
+machine."""
+
 #: The whole demo is broken off after this long.
-TIMEOUT_SECONDS = 120
-
-#: Commands that are shown on the demo's own database in the end, and the worst exit code that is well: the
-#: doctor warns of the jobs that the demo had fail.
-LAST_COMMANDS = {"doctor": 1, "status": 0}
-
-#: Where the report about the demo is written, in the folder it is started in, and what it is about.
-REPORT = Path(".lf-worker") / "report.html"
-REPORT_HOURS = 0.03
+TIMEOUT_SECONDS = 300
 
 
 def demo(
@@ -46,6 +44,9 @@ def demo(
 ) -> None:
     """Run every kind of work on an embedded stack to its end; exit code 0 if all ended as expected."""
     console = Console(highlight=False)
+    began = time.monotonic()
+    if not as_json:
+        console.print(_INTRODUCTION)
     with (
         stops_in_order(),
         StorageServer() as storage,
@@ -53,7 +54,7 @@ def demo(
         open_display(console, quiet=as_json) as display,
     ):
         summary = run_demo(
-            _scenarios(storage, post, display),
+            _acts(storage, post, display),
             display,
             timeout_seconds=TIMEOUT_SECONDS,
             environment={
@@ -62,39 +63,31 @@ def demo(
                 **WORKFLOW_ENVIRONMENT,
                 **TEAM_ENVIRONMENT,
             },
-            commands={} if as_json else {**LAST_COMMANDS, _report_command(): 0},
-            accidents=[Recovery(display.say)],
+            afterwards=lambda stack: look_with_commands(
+                stack, display, None if as_json else min(console.width, MAX_WIDTH)
+            ),
         )
     if as_json:
         print(json.dumps(summary.as_json()))
     else:
-        print_summary(console, summary)
+        print_verdict(console, summary, time.monotonic() - began)
     if not summary.ok:
         _complain(summary, all_of_it=as_json)
         sys.exit(1)
 
 
-def _report_command() -> str:
-    # The commands run in the demo's own folder, which is gone afterwards.
-    return f"report --hours {REPORT_HOURS} --out {shlex.quote(str(REPORT.absolute()))}"
-
-
-def _scenarios(storage: StorageServer, post: Post, display: Display) -> list[Scenario]:
+def _acts(storage: StorageServer, post: Post, display: Display) -> list[list[Scenario]]:
+    """What is queued together; what is told live has the stage to itself, and who is killed comes last."""
     return [
-        LensRuns(),
-        Battles(),
-        Media(storage),
-        Promotion(),
-        Finalizing(),
-        Webhooks(),
-        VoteInspections(),
-        Workflows(display.say, post),
-        Teams(display.say),
+        [LensRuns(), Battles(), Promotion(), Finalizing(), VoteInspections(), Media(storage), Webhooks()],
+        [Workflows(display.say)],
+        [Messages(display.say, post)],
+        [Teams(display.say)],
+        [Recovery(display.say)],
     ]
 
 
 def _complain(summary: Summary, *, all_of_it: bool) -> None:
-    for line in [*summary.surprises, summary.trouble] if all_of_it else []:
-        if line:
-            print(line, file=sys.stderr)
+    for line in summary.faults if all_of_it else []:
+        print(line, file=sys.stderr)
     print(f"The logs are in {LOG_FOLDER}.", file=sys.stderr)

@@ -11,7 +11,7 @@ from app.local.seeds import KEYS, seeded_id
 
 @dataclass(frozen=True)
 class Case:
-    """Equal lens runs and the end they must come to.
+    """Equal lens runs and the end they must come to; cases of one label are shown as one.
 
     `asked` is the prompt that the provider must see, for a run that succeeds; `error_code` the end of one
     that fails. `provider` is named for a model that the seeds lack. `mishaps` are scenarios of the provider
@@ -63,7 +63,7 @@ def _mishaps() -> Iterable[Case]:
         mishaps=("429",),
     )
     yield Case(
-        "503, 500, an answer",
+        "503, 500, then an answer",
         "demo-flaky",
         {"prompt": "Third time lucky?"},
         asked="Third time lucky?",
@@ -84,37 +84,55 @@ def _providers() -> Iterable[Case]:
     }
     for provider, model in models.items():
         prompt = f"What is {provider} good at?"
-        yield Case(provider, model, {"prompt": prompt}, asked=prompt, count=5)
+        yield Case(
+            f"{len(models)} providers, 5 prompts each", model, {"prompt": prompt}, asked=prompt, count=5
+        )
 
 
 def _prompts() -> Iterable[Case]:
     prompt = {"prompt": "Who wrote the first program?"}
-    yield Case("system message", "gpt-5.4", {**prompt, "system": "Be brief."}, asked=prompt["prompt"])
+    yield Case("a system message", "gpt-5.4", {**prompt, "system": "Be brief."}, asked=prompt["prompt"])
     yield Case(
-        "lens with [[tokens]]",
+        "a template with [[tokens]]",
         "claude-haiku-4-5",
         {"name": "Ada {{ name }}", "language": "Turkish", "tone": "warm"},
         asked="Greet Ada {{ name }} in Turkish. Tone: warm.",
         lens="greeting",
     )
     yield Case(
-        "lens with Liquid",
+        "a template with Liquid",
         "gemini-2.5-pro",
         {"text": "  the moon landing ", "tone": "Formal"},
         asked="Write in a formal tone. Summarise: the moon landing",
         lens="summary",
     )
-    yield Case("own key", "gpt-4o", {"prompt": "Whose key?"}, asked="Whose key?", byok_key="active")
+    yield Case(
+        "the requester's own API key",
+        "gpt-4o",
+        {"prompt": "Whose key?"},
+        asked="Whose key?",
+        byok_key="active",
+    )
 
 
 def _failures() -> Iterable[Case]:
     hello = {"prompt": "Hello?"}
     yield Case(
-        "input missing", "gpt-5.4", {"name": "Ada"}, error_code="template.missing_input", lens="greeting"
+        "an input is missing",
+        "gpt-5.4",
+        {"name": "Ada"},
+        error_code="template.missing_input",
+        lens="greeting",
     )
-    yield Case("Liquid broken", "gpt-5.4", {"name": "Ada"}, error_code="template.syntax", lens="broken")
-    yield Case("own key revoked", "gpt-4o", hello, error_code="key.revoked", byok_key="revoked")
+    yield Case("a broken template", "gpt-5.4", {"name": "Ada"}, error_code="template.syntax", lens="broken")
+    yield Case("an API key that was revoked", "gpt-4o", hello, error_code="key.revoked", byok_key="revoked")
     yield Case(
-        "content refused", "demo+policy", hello, error_code="provider.content_refused", provider="openai"
+        "content the provider refuses",
+        "demo+policy",
+        hello,
+        error_code="provider.content_refused",
+        provider="openai",
     )
-    yield Case("model unknown", "demo+404", hello, error_code="provider.model_not_found", provider="mistral")
+    yield Case(
+        "a model nobody has", "demo+404", hello, error_code="provider.model_not_found", provider="mistral"
+    )

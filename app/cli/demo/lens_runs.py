@@ -9,7 +9,7 @@ from uuid import UUID
 from psycopg2.extensions import connection
 
 from app.cli.demo.lens_run_cases import Case, lens_run_cases
-from app.cli.demo.scenario import Tally
+from app.cli.demo.scenario import Tally, merged
 from app.local.platform import enqueue_lens_runs, ensure_model
 from app.local.provider_server import ProviderServer
 
@@ -38,6 +38,8 @@ class LensRuns:
     """Every case of a lens run, on the provider modules that production uses."""
 
     kind = "lens_run"
+    title = "Lens runs"
+    story = "Prompts go to AI models, the answers come back into the database."
 
     def __init__(self) -> None:
         self._cases = lens_run_cases()
@@ -68,17 +70,18 @@ class LensRuns:
         with session.cursor() as rows:
             rows.execute(_FIND_RUNS, (ids,))
             runs = {UUID(run.id): run for run in map(Run._make, rows.fetchall())}
-        return [
+        return merged(
             self._tally(case, [runs[run_id] for run_id in case.run_ids if run_id in runs])
             for case in self._cases
-        ]
+        )
 
     def _tally(self, case: Case, runs: Sequence[Run]) -> Tally:
         statuses = [run.status for run in runs]
-        surprises = [line for run in runs if (line := _surprise(case, run))]
+        surprises = [f"{case.model} {line}" for run in runs if (line := _surprise(case, run))]
         surprises += ["the provider saw another key than the requester's own"] * self._saw_other_key(case)
         return Tally(
             label=case.label,
+            outcome=f"refused: {case.error_code}" if case.error_code else "answered",
             queued=statuses.count("queued"),
             running=statuses.count("running"),
             succeeded=statuses.count("succeeded"),

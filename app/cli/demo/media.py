@@ -62,6 +62,8 @@ class Media:
     """Every case of a medium, from the order to the bucket that it is stored in."""
 
     kind = "media_poll"
+    title = "Media"
+    story = "Images, speech, video and music: each is ordered once and stored in a bucket."
 
     def __init__(self, storage: StorageServer) -> None:
         self._storage = storage
@@ -99,6 +101,7 @@ def tally(case: MediaCase, found: Sequence[Ordered], storage: StorageServer) -> 
         surprises += [f"both contenders are done, and the battle is {status}" for status in stuck]
     return Tally(
         label=case.label,
+        outcome=case.outcome,
         queued=queued,
         running=total - queued - done - failed,
         succeeded=done,

@@ -42,6 +42,13 @@ class MediaCase:
     owner_ids: list[UUID] = field(default_factory=list)
 
     @property
+    def outcome(self) -> str:
+        """What comes out, in a few words."""
+        codes = [order.error_code for order in self.orders if order.error_code]
+        kept = ["stored"] * (len(codes) < len(self.orders))
+        return "; ".join([*kept, *codes])
+
+    @property
     def is_battle(self) -> bool:
         """Whether two contenders make a medium each."""
         return len(self.orders) == 2
@@ -56,9 +63,9 @@ _IMAGE = Order("gpt-image-1", "image")
 
 def media_cases() -> Iterator[MediaCase]:
     """Every case, in the order to show them."""
-    yield MediaCase("image, at once", (_IMAGE,), count=2)
-    yield MediaCase("speech, at once", (Order("elevenlabs-v4", "audio"),))
-    yield MediaCase("video, after 3 polls", (_VIDEO,), count=2)
-    yield MediaCase("video, rendering fails", (_FAILING,))
+    yield MediaCase("image", (_IMAGE,), count=2)
+    yield MediaCase("speech", (Order("elevenlabs-v4", "audio"),))
+    yield MediaCase("video, ready when asked 4 times", (_VIDEO,), count=2)
+    yield MediaCase("video whose rendering fails", (_FAILING,))
     yield MediaCase("battle: video against music", (_VIDEO, _MUSIC))
     yield MediaCase("battle: image against a refusal", (_IMAGE, _REFUSED))

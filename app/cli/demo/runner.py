@@ -7,20 +7,22 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import psycopg2
 from psycopg2.extensions import connection
 
 from app.cli.demo.battles import BATTLE_ENVIRONMENT
 from app.cli.demo.display import Display
-from app.cli.demo.last_commands import run_command
 from app.cli.demo.media import MEDIA_ENVIRONMENT
+from app.cli.demo.readiness import await_stack
 from app.cli.demo.scenario import Accident, Scenario, Summary
 from app.cli.demo.webhooks import ENVIRONMENT as WEBHOOK_ENVIRONMENT
+from app.cli.demo.webhooks import sign_platform_webhooks
 from app.errors import WorkerError
 from app.local.platform import seed
 from app.local.postgres import EmbeddedPostgres, default_test_directory
@@ -32,6 +34,9 @@ from app.settings import environment_names
 #: Where the logs of a demo that went wrong are kept, in the folder it is started in.
 LOG_FOLDER = Path(".lf-worker") / "demo-logs"
 
+#: The database is migrated before, so that the release step has nothing to do.
+LONG_RUNNING = ("worker", "scheduler", "realtime")
+
 POLL_SECONDS = 0.1
 
 
@@ -40,20 +45,19 @@ class DemoTimeoutError(WorkerError):
 
 
 def run_demo(
-    scenarios: Sequence[Scenario],
+    acts: Sequence[Sequence[Scenario]],
     display: Display,
     *,
     timeout_seconds: int,
     environment: Mapping[str, str] | None = None,
-    commands: Mapping[str, int] | None = None,
-    accidents: Sequence[Accident] = (),
+    afterwards: Callable[[Stack], dict[str, Any]] | None = None,
 ) -> Summary:
     """Run the scenarios on real processes and an embedded database, and leave nothing behind.
 
-    `environment` is what the processes get besides `demo_environment`. `commands` of lf-worker are run in the
-    end, while the processes still run; each is named with the worst exit code that is well.
-    `accidents` happen to the processes one after the other, when the scenarios have ended.
-    What goes wrong stands in the summary; the logs of such a demo are kept in `LOG_FOLDER`.
+    The scenarios of an act are queued together, and an act begins when the one before has ended.
+    `environment` is what the processes get besides `demo_environment`. `afterwards` is done in the end, while
+    the processes still run. What goes wrong stands in the summary; the logs of such a demo are kept in
+    `LOG_FOLDER`.
     """
     summary = Summary()
     folder = Path(tempfile.mkdtemp(prefix="lf-worker-demo-", dir=default_test_directory()))
@@ -62,15 +66,13 @@ def run_demo(
             _time_limit(timeout_seconds),
             _running_stack(folder, display, environment or {}) as (session, stack, providers),
         ):
-            for scenario in scenarios:
-                scenario.queue(session, providers)
-            _watch(session, stack, scenarios, display, summary)
-            for accident in accidents:
-                accident.meet(stack)
-                accident.queue(session, providers)
-                _watch(session, stack, [accident], display, summary)
-            for name, worst_code in (commands or {}).items():
-                summary.reports[name] = run_command(name, worst_code, stack, display.width)
+            for act in acts:
+                _play(act, session, stack, providers, display, summary)
+            if afterwards and summary.ok:
+                summary.commands = afterwards(stack)
+    except DemoTimeoutError as error:
+        waits_for = f"; unfinished: {', '.join(summary.unfinished)}" if summary.unfinished else ""
+        summary.trouble = f"{error}{waits_for}"
     except WorkerError as error:
         summary.trouble = str(error)
     finally:
@@ -85,20 +87,23 @@ def _running_stack(
     folder: Path, display: Display, extra: Mapping[str, str]
 ) -> Iterator[tuple[connection, Stack, ProviderServer]]:
     """A seeded platform with all processes at work on it, and a session for looking on."""
+    began = time.monotonic()
+    display.heading("The stack", "A database of its own and the processes that production runs:")
     with EmbeddedPostgres(folder / "data", durable=False) as server, ProviderServer() as providers:
-        display.say("PostgreSQL is up.")
+        display.say(f"{_passed(began)}  PostgreSQL is up")
         applied = migrate(server.dsn, platform=True)
         seed(server.dsn)
-        display.say(f"{len(applied)} migrations are applied, the platform is seeded.")
+        sign_platform_webhooks(server.dsn)
+        display.say(f"{_passed(began)}  {len(applied)} migrations are applied, people and models are there")
         environment = {**demo_environment(server.dsn, providers), **extra}
         # In a folder without an .env file: the demo must not depend on what a developer put there.
         with (
-            Stack(folder, environment, directory=folder) as stack,
+            Stack(folder, environment, directory=folder, only=LONG_RUNNING) as stack,
             closing(psycopg2.connect(server.dsn)) as session,
         ):
             session.autocommit = True
-            _await_workers(session, stack)
-            display.say(f"Running: {', '.join(stack.processes)}.")
+            await_stack(session, stack)
+            display.say(f"{_passed(began)}  {', '.join(stack.processes)} are ready")
             yield session, stack, providers
 
 
@@ -119,28 +124,38 @@ def demo_environment(dsn: str, providers: ProviderServer) -> dict[str, str]:
     }
 
 
-def _await_workers(session: connection, stack: Stack) -> None:
-    """Wait until a worker process has taken up its lease."""
-    while True:
-        stack.check()
-        with session.cursor() as row:
-            row.execute("SELECT EXISTS (SELECT FROM worker.processes WHERE lease_until > now())")
-            if row.fetchone() == (True,):
-                return
-        time.sleep(POLL_SECONDS / 2)
-
-
-def _watch(
-    session: connection, stack: Stack, scenarios: Sequence[Scenario], display: Display, summary: Summary
+def _play(
+    act: Sequence[Scenario],
+    session: connection,
+    stack: Stack,
+    providers: ProviderServer,
+    display: Display,
+    summary: Summary,
 ) -> None:
-    while True:
-        for scenario in scenarios:
-            summary.tallies[scenario.kind] = scenario.poll(session)
-        display.update(summary)
-        if summary.has_ended:
-            return
-        stack.check()
-        time.sleep(POLL_SECONDS)
+    """Queue all scenarios of an act, and show each one when those before it have ended and been shown."""
+    began = time.monotonic()
+    for scenario in act:
+        if isinstance(scenario, Accident):
+            scenario.meet(stack)
+        scenario.queue(session, providers)
+    for scenario in act:
+        display.heading(scenario.title, scenario.story)
+        while scenario.kind not in summary.seconds:
+            stack.check()
+            _look(act, session, began, summary)
+            display.update(summary)
+            if scenario.kind not in summary.seconds:
+                time.sleep(POLL_SECONDS)
+        display.results(summary.tallies[scenario.kind], summary.seconds[scenario.kind])
+
+
+def _look(act: Sequence[Scenario], session: connection, began: float, summary: Summary) -> None:
+    """Bring the tallies of all scenarios that have not ended up to date."""
+    for scenario in act:
+        if scenario.kind not in summary.seconds:
+            tallies = summary.tallies[scenario.kind] = scenario.poll(session)
+            if all(tally.ended == tally.total for tally in tallies):
+                summary.seconds[scenario.kind] = time.monotonic() - began
 
 
 @contextmanager
@@ -157,6 +172,10 @@ def _time_limit(seconds: int) -> Iterator[None]:
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
+
+
+def _passed(began: float) -> str:
+    return f"{time.monotonic() - began:4.1f} s"
 
 
 def _keep_logs(folder: Path) -> None:

@@ -33,7 +33,7 @@ _FIND = """
     SELECT t.status, t.metadata #>> '{result,text}', t.metadata ->> 'error',
            (SELECT EXTRACT(epoch FROM min(c.first_claimed_at) - t.created_at)::float * 1000
             FROM worker.claims c WHERE c.kind = 'team_run' AND c.job = t.id),
-           array(SELECT format('%%s (%%s): %%s', a.display_name, lower(m.payload ->> 'title'),
+           array(SELECT concat_ws('  ', rpad(a.display_name, 4), rpad(lower(m.payload ->> 'title'), 15),
                                replace(m.payload ->> 'text', E'\\n', ' '))
                  FROM agents.team_messages m JOIN agents.ai_lensers a ON a.id = m.from_agent_id
                  WHERE m.team_run_id = t.id ORDER BY m.created_at)
@@ -47,6 +47,7 @@ class _Case:
 
     label: str
     run_id: UUID
+    is_told: bool
     said: int = 0
 
 
@@ -54,6 +55,8 @@ class Teams:
     """A team and an agent on their tasks to the end; the team's conversation is said as it goes on."""
 
     kind = "team_run"
+    title = "A team of agents"
+    story = "Three agents work on one task; the reviewer sends it back once. Live:"
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
@@ -65,11 +68,11 @@ class Teams:
         providers.say("deepseek-v4-pro", _EXPECTED["agent alone"])
         team = make_team(session, [replace(member, model=MODEL) for member in TEAM_OF_THREE])
         agent = make_agent(session, "Nia", persona="Be brief.", model="deepseek-v4-pro")
+        of_team = enqueue_team_run(session, team.lead_id, team_id=team.team_id, inputs=TASK)
+        of_agent = enqueue_team_run(session, agent, inputs=TASK)
         self._cases = [
-            _Case(
-                "team of three", enqueue_team_run(session, team.lead_id, team_id=team.team_id, inputs=TASK)
-            ),
-            _Case("agent alone", enqueue_team_run(session, agent, inputs=TASK)),
+            _Case("team of three", of_team, is_told=True),
+            _Case("agent alone", of_agent, is_told=False),
         ]
 
     def poll(self, session: connection) -> Sequence[Tally]:
@@ -82,21 +85,23 @@ class Teams:
             found = row.fetchone()
         assert found is not None, "nobody deletes the demo's runs"
         status, result, error, pickup_ms, conversation = found
-        for line in conversation[case.said :]:
-            self._say(f"{case.label}: {line}")
-        case.said = len(conversation)
+        if case.is_told:
+            for line in conversation[case.said :]:
+                self._say(line)
+            case.said = len(conversation)
         return _tally(case.label, status, result, error, pickup_ms)
 
 
 def _tally(label: str, status: str, result: str | None, error: str | None, pickup_ms: Any) -> Tally:
     if status == "queued":
-        return Tally(label, queued=1)
+        return Tally(label, "waiting", queued=1)
     if status == "running":
-        return Tally(label, running=1)
+        return Tally(label, "at work", running=1)
     is_well = status == "completed" and result == _EXPECTED[label]
     surprise = f"ended as {status} with {result or error!r} instead of {_EXPECTED[label]!r}"
     return Tally(
         label,
+        f'"{result}"' if result else str(error),
         succeeded=int(status == "completed"),
         failed=int(status != "completed"),
         surprises=() if is_well else (surprise,),

@@ -56,16 +56,20 @@ class VoteInspections:
     """One inspection for each case, from the vote through the realtime process to the flag."""
 
     kind = "vote_inspection"
+    title = "Votes that are inspected"
+    story = "150 honest votes a battle, rigged ones in three: who is flagged, and why?"
 
     def __init__(self) -> None:
         dice = random.Random(2)  # noqa: S311 - made-up voters
         self._honest = [_honest(dice) for _ in range(150)]
         self._cases = [
-            _Case("honest votes"),
-            _Case("80 votes in a minute", [_hired(dice.uniform(30, 90)) for _ in range(80)], "burst_voting"),
-            _Case("30 votes, one address", [_neighbour(dice) for _ in range(30)], "shared_address"),
+            _Case("honest votes only"),
             _Case(
-                "a vote every 45 s",
+                "80 more within one minute", [_hired(dice.uniform(30, 90)) for _ in range(80)], "burst_voting"
+            ),
+            _Case("30 more from one address", [_neighbour(dice) for _ in range(30)], "shared_address"),
+            _Case(
+                "59 more, one every 45 s",
                 [_hired(45.0 * n + dice.gauss(0, 0.4)) for n in range(1, 60)],
                 "regular_timing",
             ),
@@ -91,22 +95,26 @@ class VoteInspections:
             row.execute(_FIND, (str(case.battle),))
             seen = _Seen._make(row.fetchone() or ())
         if seen.inspected_at is None or seen.votes_seen < case.votes or case.cast_at is None:
-            return Tally(case.label, queued=1)
+            return Tally(case.label, "waiting", queued=1)
         pickup_ms = max((seen.inspected_at - case.cast_at).total_seconds() * 1000, 0.0)
         return Tally(
-            f"{case.label} → {_findings(seen)}",
+            case.label,
+            _findings(case, seen),
             succeeded=1,
             surprises=tuple(_surprises(case, seen)),
             pickups_ms=(pickup_ms,),
         )
 
 
-def _findings(seen: _Seen) -> str:
+def _findings(case: _Case, seen: _Seen) -> str:
     """What was flagged and why, in a few words."""
     if seen.reason is None:
-        return "nothing flagged"
+        return "nobody flagged"
+    rigged = len(case.attackers & set(seen.flagged))
+    honest = len(seen.flagged) - rigged
+    and_honest = f" +{honest} honest" if honest else ""
     held = ", held" if seen.is_held else ""
-    return f"{len(seen.flagged)} flagged: {seen.reason['signal']} {seen.reason['score']:.2f}{held}"
+    return f"{seen.reason['signal']}: {rigged} of {len(case.attackers)}{and_honest}{held}"
 
 
 def _surprises(case: _Case, seen: _Seen) -> list[str]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
+import psycopg2
 from psycopg2.extensions import connection
+from psycopg2.sql import SQL, Identifier, Literal
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from app.cli.demo.scenario import Tally
@@ -17,6 +20,9 @@ from app.webhooks.signing import standard_key
 
 #: What the worker needs in its environment so that it may send to the demo's own receiver, and soon again.
 ENVIRONMENT = {"WORKER_OUTBOUND_ALLOWED_HOSTS": "127.0.0.1", "WORKER_WEBHOOK_RETRY_DELAYS_SECONDS": "1,1"}
+
+#: What the platform signs its own webhooks with.
+PLATFORM_SECRET = "whsec_bG9jYWwtYW5kLW9mLW5vLXVzZS1lbHNld2hlcmU="  # noqa: S105 - of the demo's own database
 
 _FIND = """
     SELECT o.id::text, d.state, o.attempts, o.last_error, d.endpoint,
@@ -38,22 +44,32 @@ class Case:
     attempts: int = 1
     error: str | None = None
     url: str = ""
-    secret: str = field(default="", repr=False)
+    secret: str = field(default=PLATFORM_SECRET, repr=False)
+
+    @property
+    def outcome(self) -> str:
+        """What comes out, in a few words."""
+        if self.error:
+            return f"given up: {self.error}"
+        tries = f" at try {self.attempts}" if self.attempts > 1 else ""
+        return f"delivered{tries}, signature valid"
 
 
 class Webhooks:
     """Rows of the outbox and a battle's subscription, delivered to a receiver of the demo's own."""
 
     kind = "webhook_delivery"
+    title = "Webhooks"
+    story = "Events go to endpoints; each checks the signature as any receiver would."
 
     def __init__(self) -> None:
         self._receiver = Receiver()
         self._cases = [
-            Case("fails twice first", "/flaky", mishaps=("503", "reset"), attempts=3),
-            Case("healthy endpoint", "/healthy", count=5),
-            Case("battle subscription", "/battle"),
-            Case("410: endpoint gone", "/gone", mishaps=("410",), error="webhook.gone"),
-            Case("private address", "https://10.0.0.1/", attempts=1, error="http.refused_address"),
+            Case("an endpoint that fails twice", "/flaky", mishaps=("503", "reset"), attempts=3),
+            Case("a healthy endpoint", "/healthy", count=5),
+            Case("a battle's subscriber", "/battle"),
+            Case("an endpoint that is gone (410)", "/gone", mishaps=("410",), error="webhook.gone"),
+            Case("an address inside a network", "https://10.0.0.1/", error="http.refused_address"),
         ]
 
     def queue(self, session: connection, providers: ProviderServer) -> None:
@@ -90,6 +106,7 @@ class Webhooks:
             surprises.append(f"{len(found)} webhooks instead of {case.count}")
         return Tally(
             label=case.label,
+            outcome=case.outcome,
             queued=states.count("waiting") + states.count(None),
             running=states.count("sending"),
             succeeded=states.count("delivered"),
@@ -110,9 +127,18 @@ class Webhooks:
         requests = [request for request in list(self._receiver.requests) if request.id == webhook_id]
         if len(requests) != (attempts if "://" not in case.path else 0):
             return f"{len(requests)} requests came in"
-        if case.secret and not all(_is_signed(request, case.secret) for request in requests):
+        if not all(_is_signed(request, case.secret) for request in requests):
             return "its signature is wrong"
         return None
+
+
+def sign_platform_webhooks(dsn: str) -> None:
+    """Give the platform its secret; sessions that are opened from now on sign with it."""
+    with closing(psycopg2.connect(dsn)) as session, session, session.cursor() as tx:
+        tx.execute("SELECT current_database()")
+        (name,) = tx.fetchone() or ("",)
+        alter = SQL("ALTER DATABASE {} SET app.webhook_signing_secret = {}")
+        tx.execute(alter.format(Identifier(name), Literal(PLATFORM_SECRET)))
 
 
 def _open_battle(session: connection, url: str) -> str:
