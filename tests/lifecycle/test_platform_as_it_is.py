@@ -19,7 +19,9 @@ from app.cli.demo.battle_sweeps import Finalizing, Promotion
 from app.cli.demo.battles import Battles
 from app.cli.demo.lens_runs import LensRuns
 from app.cli.demo.media import Media
+from app.cli.demo.messages import Messages
 from app.cli.demo.post import Post
+from app.cli.demo.readiness import await_stack
 from app.cli.demo.runner import demo_environment
 from app.cli.demo.scenario import Scenario, Summary
 from app.cli.demo.votes import VoteInspections
@@ -81,7 +83,7 @@ def world(
 def test_every_kind_of_work_is_done_for_an_owner_that_is_no_superuser(world: World) -> None:
     with world.databases.platform("faulty") as dsn:
         seed(dsn)
-        sign_platform_webhooks(dsn)
+        sign_platform_webhooks(world.databases.superuser_dsn(dsn))
         with world.stack(dsn) as running, closing(connect_as_worker(dsn)) as session:
             assert call(session, "SELECT current_user") == OWNER
             assert not call(session, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
@@ -91,7 +93,7 @@ def test_every_kind_of_work_is_done_for_an_owner_that_is_no_superuser(world: Wor
 def test_every_kind_of_work_is_done_by_a_role_that_may_touch_no_table_of_the_platform(world: World) -> None:
     with world.databases.fresh("faulty") as dsn, world.databases.worker_role(dsn) as role_dsn:
         seed(dsn)
-        sign_platform_webhooks(dsn)
+        sign_platform_webhooks(world.databases.superuser_dsn(dsn))
         with world.stack(role_dsn) as running, closing(connect_as_worker(dsn)) as session:
             do_every_kind_of_work(world, running, session)
             assert call(

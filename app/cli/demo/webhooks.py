@@ -133,7 +133,7 @@ class Webhooks:
 
 
 def sign_platform_webhooks(dsn: str) -> None:
-    """Give the platform its secret; sessions that are opened from now on sign with it."""
+    """Give the platform its secret, as a superuser; sessions that are opened from now on sign with it."""
     with closing(psycopg2.connect(dsn)) as session, session, session.cursor() as tx:
         tx.execute("SELECT current_database()")
         (name,) = tx.fetchone() or ("",)
