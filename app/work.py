@@ -99,6 +99,9 @@ def _run_ticket(kind: Kind, hint: str | None) -> None:
     except PutBack as wait:
         log.debug("not yet", kind=kind.name, code=wait.code, after_seconds=wait.after_seconds)
         raise again(wait.after_seconds * 1000) from None
+    except (*CONNECTION_ERRORS, DatabaseError) as error:
+        log.warning("database went away before the job began", kind=kind.name, error=str(error).strip())
+        raise again(DATABASE_PAUSE_SECONDS * 1000) from None
     if claim is None:
         log.debug("nothing to do", kind=kind.name, found=opened.value)
         return
@@ -115,8 +118,20 @@ def _run_ticket(kind: Kind, hint: str | None) -> None:
             log.warning("result dropped", reason=error.message)
         except (*CONNECTION_ERRORS, DatabaseError) as error:
             log.warning("database went away during the job", error=str(error).strip())
-            claim.release()
-            raise again(DATABASE_PAUSE_SECONDS * 1000) from None
+            if _is_still_ours(claim):
+                raise again(DATABASE_PAUSE_SECONDS * 1000) from None
+
+
+def _is_still_ours(claim: Claim[Any]) -> bool:
+    """Put down a job whose database went away; False if only the word of its end got lost."""
+    try:
+        claim.release()
+    except StaleClaim:
+        log.info("the job has ended, or is another attempt's")
+        return False
+    except (*CONNECTION_ERRORS, DatabaseError) as error:
+        log.warning("the claim stays open until the message comes again", error=str(error).strip())
+    return True
 
 
 def _record(message: dramatiq.Message[Any], claim: Claim[Any]) -> JobRecord:

@@ -200,6 +200,7 @@ class _PostOffice:
         self.lease = Lease(
             dsn,
             self.process_id,
+            self.deliveries,
             worker_id=settings.instance_id,
             threads=threads,
             lease_seconds=settings.broker_lease_seconds,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import structlog
 from psycopg2.extensions import connection
 
+from app.broker.deliveries import Deliveries
 from app.broker.sessions import SessionThread
 
 log = structlog.get_logger(__name__)
@@ -16,7 +17,8 @@ log = structlog.get_logger(__name__)
 RENEWALS_PER_LEASE = 3.5
 
 _RENEW = """
-    SELECT worker.renew_lease(%s, %s, %s, %s), CASE WHEN %s THEN worker.rescue_messages(%s) ELSE 0 END
+    SELECT worker.renew_lease(%s, %s, %s, %s), CASE WHEN %s THEN worker.rescue_messages(%s) ELSE 0 END,
+           worker.return_forgotten_messages(%s, %s::uuid[], %s::integer[], %s)
 """
 
 
@@ -28,14 +30,18 @@ class Lease(SessionThread):
     busy. That buys a silent process up to `stall_seconds`, not for ever: one that is stuck for good, or
     frozen, is taken for dead then.
 
+    With the lease the process says which messages it knows of. Those that only the table gives to it come
+    again: nobody else could find them while this process lives.
+
     Nothing is rescued during the first lease after a (re)connect: when the database was away, every
     process's lease ran out, and the first one back must not take the running jobs of all the others.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the terms of a lease, by name
         self,
         dsn: str,
         process_id: str,
+        deliveries: Deliveries,
         *,
         worker_id: str,
         threads: int,
@@ -44,6 +50,7 @@ class Lease(SessionThread):
         on_begun: Callable[[], None],
     ) -> None:
         super().__init__(dsn, "lease")
+        self._deliveries = deliveries
         self._terms = (process_id, worker_id, threads, lease_seconds)
         self._lease_seconds = lease_seconds
         self._patience_seconds = max(0.0, stall_seconds - lease_seconds)
@@ -62,9 +69,21 @@ class Lease(SessionThread):
             self._stopping.wait(self._lease_seconds / RENEWALS_PER_LEASE)
 
     def _renew(self, session: connection, *, rescue: bool) -> None:
+        known = self._deliveries.held()
         with session.cursor() as row:
-            row.execute(_RENEW, (*self._terms, rescue, self._patience_seconds))
-            is_new, rescued = row.fetchone() or (False, 0)
+            row.execute(
+                _RENEW,
+                (
+                    *self._terms,
+                    rescue,
+                    self._patience_seconds,
+                    self._terms[0],
+                    [delivery.message_id for delivery in known],
+                    [delivery.number for delivery in known],
+                    self._lease_seconds,
+                ),
+            )
+            is_new, rescued, forgotten = row.fetchone() or (False, 0, 0)
         if is_new:
             if self._held_before:
                 log.warning("lease was lost", process=self._terms[0], lease_seconds=self._lease_seconds)
@@ -72,3 +91,5 @@ class Lease(SessionThread):
             self._on_begun()
         if rescued:
             log.warning("rescued messages of dead processes", messages=rescued)
+        if forgotten:
+            log.warning("gave back messages that got lost on their way here", messages=forgotten)

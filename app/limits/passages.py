@@ -15,7 +15,7 @@ import structlog
 
 from app.calls import Call
 from app.claims import Claim
-from app.database import Database
+from app.database import CONNECTION_ERRORS, Database
 from app.errors import DatabaseError, PutBack
 
 log = structlog.get_logger(__name__)
@@ -112,10 +112,18 @@ def _settling(database: Database, ticket: UUID) -> Iterator[None]:
     finally:
         _open.spent = None
         try:
-            database.call(
-                "SELECT worker.settle_passage(%s, %s, %s, %s)",
-                (ticket, spent.calls, spent.tokens, spent.seconds / spent.calls if spent.calls else None),
-            )
+            _settle(database, ticket, spent)
         except (psycopg2.Error, DatabaseError) as error:
             # It expires by itself; the job's own outcome matters more.
             log.warning("passage not settled", error=str(error).strip())
+
+
+def _settle(database: Database, ticket: UUID, spent: Spent) -> None:
+    statement = "SELECT worker.settle_passage(%s, %s, %s, %s)"
+    seconds_per_call = spent.seconds / spent.calls if spent.calls else None
+    terms = (ticket, spent.calls, spent.tokens, seconds_per_call)
+    try:
+        database.call(statement, terms)
+    except CONNECTION_ERRORS:
+        # A session that was lost meanwhile is found out by using it. To settle twice changes nothing.
+        database.call(statement, terms)

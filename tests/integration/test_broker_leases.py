@@ -211,3 +211,32 @@ def test_what_is_held_without_an_owner_is_rescued(connection: Connection) -> Non
     )
     with another_broker(broker_lease_seconds=LEASE_SECONDS) as broker, running_worker(broker):
         wait_for_state(connection, message.message_id, "queued", within_seconds=3)
+
+
+def test_a_message_that_its_own_process_does_not_know_of_comes_again_and_a_held_one_does_not(
+    connection: Connection,
+) -> None:
+    journal, gate = Journal(), Gate()
+    with another_broker(broker_lease_seconds=LEASE_SECONDS) as broker:
+        note = dramatiq.actor(journal.write, actor_name="note", broker=broker)
+        hold = dramatiq.actor(gate.pass_through, actor_name="hold", broker=broker)
+        with running_worker(broker):
+            held = hold.send()
+            gate.wait_for(1)
+            forgotten = note.message("forgotten")
+            connection.cursor().execute(
+                "INSERT INTO dramatiq.queue (message_id, queue_name, state, message, owner, deliveries, mtime)"
+                " VALUES (%s, 'default', 'consumed', %s, %s, 1, now() - interval '1 hour')",
+                (forgotten.message_id, forgotten.encode().decode(), broker.process_id),
+            )
+            connection.cursor().execute(
+                "UPDATE dramatiq.queue SET mtime = now() - interval '1 hour' WHERE message_id = %s",
+                (held.message_id,),
+            )
+            assert journal.wait_for(1) == ["forgotten"]
+            row = row_of(connection, held.message_id)
+            assert row is not None
+            assert (row["state"], row["deliveries"]) == ("consumed", 1)
+            gate.open()
+            wait_until_empty(connection)
+        assert gate.most == 1

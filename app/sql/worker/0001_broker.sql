@@ -301,6 +301,24 @@ BEGIN
     RETURN coalesce(cardinality(v_queues), 0);
 END $$;
 
+-- Give messages back that a living process holds without knowing of it: the word that it was given them got
+-- lost with its session, or a crash of the server undid an acknowledgement. p_ids and p_deliveries are those
+-- that it knows; one that was taken within p_older_than_seconds may be on its way there.
+CREATE FUNCTION worker.return_forgotten_messages(
+    p_owner uuid, p_ids uuid[], p_deliveries integer[], p_older_than_seconds double precision
+) RETURNS integer
+LANGUAGE plpgsql SET search_path = '' SET enable_seqscan = off AS $$
+DECLARE
+    v_forgotten uuid[];
+BEGIN
+    SELECT array_agg(w.message_id) INTO v_forgotten FROM dramatiq.queue w
+    WHERE w.owner = p_owner AND w.state = 'consumed'
+      AND w.mtime < now() - p_older_than_seconds * interval '1 second'
+      AND NOT EXISTS (SELECT FROM unnest(p_ids, p_deliveries) AS k (message_id, delivery)
+                      WHERE k.message_id = w.message_id AND k.delivery = w.deliveries);
+    RETURN CASE WHEN v_forgotten IS NULL THEN 0 ELSE worker.return_messages(p_owner, v_forgotten) END;
+END $$;
+
 -- Renew a process's lease and say whether there was none: then its messages, if any, are others' by now.
 CREATE FUNCTION worker.renew_lease(
     p_process uuid, p_worker_id text, p_threads integer, p_lease_seconds double precision

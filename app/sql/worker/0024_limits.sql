@@ -559,7 +559,10 @@ DECLARE
     v_deleted integer := 0;
     v_count integer;
 BEGIN
-    DELETE FROM worker.passages a WHERE a.expires_at < now();
+    DELETE FROM worker.passages a
+    WHERE a.expires_at < now() OR EXISTS (
+        -- Its worker died between the end of the job and that of the passage.
+        SELECT FROM worker.claims c WHERE c.message_id = a.ticket AND c.finished_at < now() - interval '1 minute');
     GET DIAGNOSTICS v_count = ROW_COUNT;
     v_deleted := v_deleted + v_count;
     DELETE FROM worker.waiters w

@@ -1,0 +1,112 @@
+"""Jobs whose database goes away just when they are begun or have ended: nothing becomes a dead letter."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from uuid import UUID, uuid4
+
+import psycopg2
+import pytest
+from psycopg2.extensions import connection as Connection  # noqa: N812
+
+from app.broker import LeaseBroker
+from app.claims import Claim
+from app.database import Database
+from app.limits import Quota, passage
+from app.local.platform import Seeded, enqueue_lens_run
+from app.platform.lens_runs import LensRun, fail_run
+from app.work import work
+from tests.databases import connect_as_worker
+from tests.integration.broker_rows import end_sessions, wait_until_empty
+from tests.integration.conftest import running_worker
+from tests.sql import call
+from tests.waiting import eventually
+
+BLOCKED = (
+    "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'lf-worker jobs'"
+    " AND datname = current_database() AND wait_event_type = 'Lock'"
+)
+
+
+def succeed(claim: Claim[LensRun]) -> None:
+    with claim.finish() as tx:
+        tx.execute(
+            "UPDATE execution.runs SET status = 'succeeded', completed_at = now() WHERE id = %s",
+            (claim.job_id,),
+        )
+
+
+def declare(broker: LeaseBroker, *, loses_the_word: bool = False) -> None:
+    def execute_lens_run(claim: Claim[LensRun]) -> None:
+        succeed(claim)
+        if loses_the_word:
+            raise psycopg2.OperationalError("server closed the connection unexpectedly")
+
+    work("lens_run", queue="lens_runs", job=LensRun, fail=fail_run, time_limit_ms=60_000)(execute_lens_run)
+
+
+def queue_run(connection: Connection) -> UUID:
+    return enqueue_lens_run(connection, model="gpt-4o", inputs={"prompt": "hi"})
+
+
+def test_a_session_that_is_lost_while_a_job_is_claimed_costs_a_second_and_not_the_ticket(
+    broker: LeaseBroker, connection: Connection, dsn: str, seeded: Seeded
+) -> None:
+    declare(broker)
+    with closing(connect_as_worker(dsn)) as blocker, running_worker(broker):
+        blocker.autocommit = False
+        blocker.cursor().execute("LOCK TABLE worker.claims IN ACCESS EXCLUSIVE MODE")
+        run = queue_run(connection)
+        eventually(lambda: call(connection, BLOCKED) >= 1, what="a claim that is being opened")
+        assert end_sessions(connection, "lf-worker jobs") >= 1
+        blocker.rollback()
+        wait_until_empty(connection)
+    assert call(connection, "SELECT status FROM execution.runs WHERE id = %s", run) == "succeeded"
+
+
+def test_a_job_that_ended_though_the_word_of_it_was_lost_is_left_alone(
+    broker: LeaseBroker, connection: Connection, seeded: Seeded
+) -> None:
+    declare(broker, loses_the_word=True)
+    with running_worker(broker):
+        queue_run(connection)
+        eventually(lambda: call(connection, "SELECT outcome FROM worker.claims"), what="the end of the job")
+        wait_until_empty(connection)
+    assert call(connection, "SELECT (outcome, attempt) = ('succeeded', 1) FROM worker.claims") is True
+
+
+def test_a_passage_is_settled_though_the_session_was_lost_during_the_call(
+    jobs_database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection.cursor().execute(
+        "INSERT INTO worker.provider_limits (provider, concurrency) VALUES ('openai', 1)"
+    )
+    quota, real_call = Quota("openai", "gpt-4o", "platform", "ada"), jobs_database.call
+
+    def call_once_in_vain(statement: str, parameters: object = None) -> list[dict[str, object]]:
+        monkeypatch.setattr(jobs_database, "call", real_call)
+        raise psycopg2.OperationalError("server closed the connection unexpectedly")
+
+    with passage(jobs_database, uuid4(), quota, hold_seconds=60):
+        assert call(connection, "SELECT count(*) FROM worker.passages") == 1
+        monkeypatch.setattr(jobs_database, "call", call_once_in_vain)
+    assert call(connection, "SELECT count(*) FROM worker.passages") == 0
+
+
+def test_the_passage_of_a_job_that_has_ended_is_pruned(connection: Connection) -> None:
+    ended, open_ = uuid4(), uuid4()
+    for ticket, finished in ((ended, "now() - interval '2 minutes'"), (open_, "NULL")):
+        connection.cursor().execute(
+            f"""
+            INSERT INTO worker.claims (message_id, kind, job, worker_id, state, finished_at, outcome)
+            SELECT %(ticket)s, 'lens_run', gen_random_uuid(), 'w',
+                   CASE WHEN t IS NULL THEN 'running' ELSE 'finished' END, t,
+                   CASE WHEN t IS NULL THEN NULL ELSE 'succeeded' END
+            FROM (SELECT ({finished})::timestamptz AS t) AS ended;
+            INSERT INTO worker.passages (ticket, provider, model, key, tokens, expires_at)
+            VALUES (%(ticket)s, 'openai', '*', 'platform', 0, now() + interval '1 hour')
+            """,
+            {"ticket": ticket},
+        )
+    call(connection, "SELECT worker.prune_limits()")
+    assert call(connection, "SELECT array_agg(ticket) FROM worker.passages") == [open_]
