@@ -12,7 +12,7 @@ MAKEFLAGS += --no-print-directory
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test check bench clean
+.PHONY: help setup demo dev test chaos mutants check bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,12 @@ dev: $(READY) ## Run the whole stack until Ctrl-C
 
 test: $(READY) ## Run the test suite; JOBS=4 for more processes, ARGS='-k name' for less
 	@$(BIN)/pytest -q -n $(JOBS) $(ARGS)
+
+chaos: $(READY) ## Two minutes of faults at random; ARGS='--minutes 30' for a soak, '--seed 7' for one again
+	@$(BIN)/python -m tests.chaos $(ARGS)
+
+mutants: $(READY) ## Show that chaos finds it when a safeguard is taken away; six minutes
+	@$(BIN)/python -m tests.chaos.mutation $(ARGS)
 
 check: $(READY) ## Lint, check the format, the types and the imports
 	@$(BIN)/ruff check

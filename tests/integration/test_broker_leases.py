@@ -225,7 +225,8 @@ def test_a_message_that_its_own_process_does_not_know_of_comes_again_and_a_held_
             gate.wait_for(1)
             forgotten = note.message("forgotten")
             connection.cursor().execute(
-                "INSERT INTO dramatiq.queue (message_id, queue_name, state, message, owner, deliveries, mtime)"
+                "INSERT INTO dramatiq.queue"
+                " (message_id, queue_name, state, message, owner, deliveries, mtime)"
                 " VALUES (%s, 'default', 'consumed', %s, %s, 1, now() - interval '1 hour')",
                 (forgotten.message_id, forgotten.encode().decode(), broker.process_id),
             )
