@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.chaos.crew import PROCESSES, WORKERS
 from tests.chaos.evidence import Evidence, Row, speaks_of
-from tests.chaos.outside import number_of
+from tests.chaos.outside import Asked, number_of
 
 Check = Callable[[Evidence], Iterator[str]]
 
@@ -18,6 +18,8 @@ Check = Callable[[Evidence], Iterator[str]]
 IDLE_SECONDS = 5.0
 #: A worker process's own, and what the scheduler and the forwarder have.
 MOST_SESSIONS = 6 * PROCESSES * len(WORKERS) + 4 + 4
+#: What a worker's threads were at when it was frozen they go on with when it is thawed.
+THAWING_SECONDS = 15.0
 #: What an answer may take to be written when the machine is busy.
 WRITING_SECONDS = 1.0
 
@@ -169,12 +171,26 @@ def answers_are_of_the_newest_attempt(evidence: Evidence) -> Iterator[str]:
 
 
 def calls_are_repeated_for_a_reason(evidence: Evidence) -> Iterator[str]:
-    """A provider is asked again only where it failed, or where a fault cut off whoever had asked."""
+    """A provider is asked again only where it failed, or where a fault cut off whoever had asked.
+
+    A worker that thaws may ask too, before it learns that another one has its work.
+    """
     for (model, prompt, _), asked in evidence.questions().items():
-        for call in asked[:-1]:
+        wanted = [call for call in asked if not _asks_too_late(evidence, call)]
+        for call in wanted[:-1]:
             until = (call.ended_at or call.began_at) + WRITING_SECONDS
             if call.spoiled is None and not evidence.ledger.explain(call.worker, call.began_at, until):
                 yield f"{model} had answered {prompt!r}, of {', '.join(map(str, asked))}"
+
+
+def _asks_too_late(evidence: Evidence, call: Asked) -> bool:
+    return any(
+        fault.name == "freeze worker"
+        and fault.target == call.worker
+        and fault.ended_at is not None
+        and fault.ended_at <= call.began_at <= fault.ended_at + THAWING_SECONDS
+        for fault in evidence.ledger.faults
+    )
 
 
 def media_are_ordered_once(evidence: Evidence) -> Iterator[str]:
