@@ -11,13 +11,14 @@ import itertools
 import json
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from app.local.http.manners import Response
 from app.local.media_progress import STATES, Item
 from app.local.media_samples import SAMPLES
 from app.local.media_wire import MEDIA_WIRES, MediaWire, read_body
-from app.local.provider_scenarios import SCENARIOS, Response, spoil
+from app.local.provider_scenarios import SCENARIOS, spoil
 from app.local.provider_wire import Json, key_of
 
 _NOT_FOUND = {"kling": {"code": 1203, "message": "The requested resource does not exist"}}
@@ -76,7 +77,7 @@ class MediaDesk:
                 raise TimeoutError(f"{len(self.polls)} of {count} polls came within {timeout} s")
             return list(self.polls)
 
-    def visit(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Visit | None:
+    def visit(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Visit | None:
         """What a request is about, or None if it is not about media."""
         key = key_of(headers)
         if method == "GET" and (path.startswith("/files/") or ":download" in path):

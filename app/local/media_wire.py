@@ -13,6 +13,7 @@ from email.parser import BytesParser
 from typing import Any
 from urllib.parse import unquote
 
+from app.local.http.manners import Response
 from app.local.media_progress import (
     Item,
     encoded,
@@ -24,7 +25,6 @@ from app.local.media_progress import (
     suno_progress,
 )
 from app.local.media_samples import SAMPLES
-from app.local.provider_scenarios import Response
 from app.local.provider_wire import Json
 
 

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Collection
 
-from app.local.provider_scenarios import Response
+from app.local.http.manners import Response
 from app.local.provider_wire import Json
 
 _MODELS: Json = {"object": "list", "data": []}

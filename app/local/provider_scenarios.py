@@ -6,29 +6,17 @@ A model called `sc-<scenario>` or `<anything>+<scenario>` gets the scenario inst
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from typing import Literal, Protocol
+from typing import Protocol
 
+from app.local.http.manners import Manner, Response
 from app.local.provider_wire import Json, Question, Wire
-
-Manner = Literal["whole", "drip", "hang", "cut", "reset"]
 
 #: Seconds that the `429` scenarios ask for.
 RETRY_AFTER_SECONDS = 2
-
-
-@dataclass(frozen=True)
-class Response:
-    """What goes back, and how: whole, dripping, cut in the middle, never, or with a reset connection."""
-
-    status: int
-    body: bytes
-    content_type: str = "application/json"
-    headers: Mapping[str, str] = field(default_factory=dict)
-    manner: Manner = "whole"
 
 
 @dataclass(frozen=True)

@@ -6,23 +6,21 @@ fails in any way that `provider_scenarios` knows. It records every call and can 
 
 from __future__ import annotations
 
-import json
-import socket
-import sys
-import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self, cast
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 
-from app.local.media_desk import MediaDesk
+from app.local.http.manners import Client, Response
+from app.local.http.patient import PatientServer
+from app.local.http.scripts import Scripts
+from app.local.http.server import Request, json_response
+from app.local.media_desk import MediaDesk, Visit
 from app.local.media_wire import read_body
 from app.local.provider_accounts import visit_account
-from app.local.provider_manners import LOOK_SECONDS, MannersHandler, has_hung_up
-from app.local.provider_scenarios import SCENARIOS, Response, respond, scenario_of
+from app.local.provider_scenarios import SCENARIOS, respond, scenario_of
 from app.local.provider_tools import TOOLS
-from app.local.provider_wire import WIRES, Json, Question, Wire, key_of
+from app.local.provider_wire import WIRES, Json, Wire, key_of
 
 
 @dataclass(frozen=True)
@@ -34,52 +32,30 @@ class Call:
     key: str = field(repr=False)
     prompt: str
     system: str | None
-    received_at: float
     body: Json
-    headers: dict[str, str] = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    received_at: float = field(default_factory=time.monotonic)
 
 
-class ProviderServer:
+class ProviderServer(PatientServer):
     """All providers on one port of 127.0.0.1; use it as a context manager.
 
-    `latency_seconds` is how long an answer takes and may be changed at any time. `calls` grows by one per
-    request, in order of arrival.
+    `calls` grows by one per request, in order of arrival.
     """
 
     def __init__(self, *, latency_seconds: float = 0.0, port: int = 0, drip_seconds: float = 0.05) -> None:
-        self.latency_seconds = latency_seconds
-        self.drip_seconds = drip_seconds
+        super().__init__(port=port, latency_seconds=latency_seconds, drip_seconds=drip_seconds)
         self.calls: list[Call] = []
-        self.in_flight = 0
-        self.max_in_flight = 0
-        self.closing = threading.Event()
-        self._gate = threading.Event()
-        self._gate.set()
         #: Keys that no provider accepts when somebody looks at an account.
         self.refused_keys: set[str] = set()
-        self._scripts: dict[str, list[str]] = {}
-        self._lines: dict[str, list[str]] = {}
-        self._changed = threading.Condition()
-        self._http = _Server(("127.0.0.1", port), _Handler)
-        self._http.owner = self
+        self._scripts: Scripts[str] = Scripts()
+        self._lines: Scripts[str] = Scripts()
         self.media = MediaDesk(self.url)
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.closing.set()
-        self._gate.set()
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
 
     @property
     def url(self) -> str:
         """The server's root URL."""
-        return f"http://127.0.0.1:{self._http.server_address[1]}"
+        return self.origin
 
     def environment(self) -> dict[str, str]:
         """The environment variables that send a worker's calls here."""
@@ -97,7 +73,7 @@ class ProviderServer:
             "KLING_BASE_URL": f"{self.url}/kling",
             "SUNO_BASE_URL": f"{self.url}/suno",
             "CHAINABIT_API_URL": f"{self.url}/chainabit",
-            "WORKER_OUTBOUND_ALLOWED_HOSTS": self.url.removeprefix("http://"),
+            "WORKER_OUTBOUND_ALLOWED_HOSTS": self.address,
         }
 
     def script(self, model: str, scenarios: Sequence[str]) -> None:
@@ -105,27 +81,11 @@ class ProviderServer:
         unknown = set(scenarios) - SCENARIOS - {"ok"}
         if unknown:
             raise ValueError(f"no scenario is called {', '.join(sorted(unknown))}")
-        with self._changed:
-            self._scripts.setdefault(model, []).extend(scenarios)
+        self._scripts.add(model, scenarios)
 
     def say(self, model: str, *texts: str) -> None:
         """Let the next answers of a model (by its wire name) be these, one each, instead of the prompt."""
-        with self._changed:
-            self._lines.setdefault(model, []).extend(texts)
-
-    def next_line(self, model: str) -> str | None:
-        """What a model was told to say next, if anything."""
-        with self._changed:
-            lines = self._lines.get(model)
-            return lines.pop(0) if lines else None
-
-    def hold(self) -> None:
-        """Keep all answers back until `release`."""
-        self._gate.clear()
-
-    def release(self) -> None:
-        """Let the answers go."""
-        self._gate.set()
+        self._lines.add(model, texts)
 
     def wait_for_calls(self, count: int, timeout: float = 10.0) -> list[Call]:
         """Wait until `count` calls have come in all and return all of them; raises `TimeoutError`."""
@@ -134,142 +94,88 @@ class ProviderServer:
                 raise TimeoutError(f"{len(self.calls)} of {count} calls came within {timeout} s")
             return list(self.calls)
 
-    def wait_until_idle(self, timeout: float = 10.0) -> None:
-        """Wait until no call is in flight; raises `TimeoutError`."""
-        with self._changed:
-            if not self._changed.wait_for(lambda: self.in_flight == 0, timeout):
-                raise TimeoutError(f"{self.in_flight} calls are still in flight after {timeout} s")
-
-    def begin(self, call: Call, scenario: str | None) -> str | None:
-        """Record a call and say which scenario it meets: the script's next one, else the model's own."""
-        with self._changed:
-            self.calls.append(call)
-            self.in_flight += 1
-            self.max_in_flight = max(self.max_in_flight, self.in_flight)
-            self._changed.notify_all()
-            script = self._scripts.get(call.model)
-            scripted = script.pop(0) if script else None
-        if scripted:
-            return None if scripted == "ok" else scripted
-        return scenario
-
-    def end(self) -> None:
-        """Record that a call is over."""
-        with self._changed:
-            self.in_flight -= 1
-            self._changed.notify_all()
-
-    def wait_for_gate(self, client: socket.socket) -> None:
-        """Return when answers may go, or when this client has hung up."""
-        while not self._gate.wait(LOOK_SECONDS) and not has_hung_up(client):
-            pass
-
-
-class _Server(ThreadingHTTPServer):
-    owner: ProviderServer
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 1024
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing about clients that go away in the middle: tests kill them on purpose."""
-        if not isinstance(sys.exception(), OSError):
-            super().handle_error(request, client_address)
-
-
-class _Handler(MannersHandler, BaseHTTPRequestHandler):
-    @property
-    def closing(self) -> threading.Event:
-        return cast(_Server, self.server).owner.closing
-
-    @property
-    def drip_seconds(self) -> float:
-        return cast(_Server, self.server).owner.drip_seconds
-
-    def do_GET(self) -> None:
-        """Answer a poll or a look at an account, or give out a file."""
-        if not self._visit_account() and not self._visit_media_desk(b""):
-            self.send(Response(404, b"{}"))
-
-    def do_POST(self) -> None:
-        """Answer one call."""
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if self._visit_account() or self._visit_media_desk(body):
+    def attend(self, request: Request, client: Client) -> None:
+        """Answer a look at an account, a request about media, or a question to a model."""
+        account = visit_account(
+            f"{request.method} {request.path}", key_of(request.headers), self.refused_keys
+        )
+        if account is not None:
+            _send(client, account)
             return
-        path = self.path.partition("?")[0]
-        found = next(((wire, hit) for wire in (*WIRES, *TOOLS) if (hit := wire.path.fullmatch(path))), None)
-        try:
-            if found is None:
-                raise LookupError(f"no provider has the path {path}")
-            wire, hit = found
-            content = read_body(self.headers.get("Content-Type") or "", body)
-            question = wire.read(content, hit.groupdict().get("model", ""))
-            scenario = scenario_of(question.model)
-        except (ValueError, LookupError, TypeError) as error:
-            self.send(Response(404 if found is None else 400, json.dumps({"error": str(error)}).encode()))
+        visit = self.media.visit(request.method, request.path, request.headers, request.body)
+        if visit is not None:
+            self._attend_visit(visit, request, client)
             return
-        self._answer(wire, question, content, scenario)
+        self._attend_question(request, client)
 
-    def _visit_account(self) -> bool:
-        """Whether the request only looked at an account, and has been answered then."""
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        refused = cast(_Server, self.server).owner.refused_keys
-        answer = visit_account(f"{self.command} {self.path}", key_of(headers), refused)
-        if answer is not None:
-            self.send(answer)
-        return answer is not None
-
-    def _visit_media_desk(self, body: bytes) -> bool:
-        """Whether the request was about media, and has been answered then."""
-        owner = cast(_Server, self.server).owner
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        visit = owner.media.visit(self.command, self.path, headers, body)
-        if visit is None:
-            return False
+    def _attend_visit(self, visit: Visit, request: Request, client: Client) -> None:
+        if not visit.is_submission:
+            _send(client, visit.respond(None))
+            return
         call = Call(
             provider=visit.provider,
             model=visit.model,
             key=visit.key,
             prompt=visit.prompt,
             system=None,
-            received_at=time.monotonic(),
             body=visit.body,
-            headers=headers,
+            headers=request.headers,
         )
-        if not visit.is_submission:
-            self.send(visit.respond(None))
-            return True
-        scenario = owner.begin(call, scenario_of(visit.model))
-        try:
-            answer = visit.respond(scenario)
-            owner.wait_for_gate(self.connection)
-            owner.closing.wait(owner.latency_seconds)
-            self.send(answer)
-        finally:
-            owner.end()
-        return True
+        with self._recorded(call, scenario_of(visit.model)) as scenario:
+            response = visit.respond(scenario)
+            self._take_time(client)
+            _send(client, response)
 
-    def _answer(self, wire: Wire, question: Question, body: Json, scenario: str | None) -> None:
-        owner = cast(_Server, self.server).owner
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        key = key_of(headers)
+    def _attend_question(self, request: Request, client: Client) -> None:
+        found = _find_wire(request)
+        if found is None:
+            _send(client, json_response(404, {"error": f"no provider has the path {request.path}"}))
+            return
+        wire, model = found
+        try:
+            body = read_body(request.headers.get("content-type", ""), request.body)
+            question = wire.read(body, model)
+            scenario = scenario_of(question.model)
+        except (ValueError, LookupError, TypeError) as error:
+            _send(client, json_response(400, {"error": str(error)}))
+            return
+        key = key_of(request.headers)
         call = Call(
             provider=wire.provider,
             model=question.model,
             key=key,
             prompt=question.prompt,
             system=question.system,
-            received_at=time.monotonic(),
             body=body,
-            headers=headers,
+            headers=request.headers,
         )
-        scenario = owner.begin(call, scenario)
+        with self._recorded(call, scenario) as scripted:
+            met = "bad-key" if wire.needs_key and not key else scripted
+            self._take_time(client)
+            said = None if met else self._lines.next(question.model)
+            _send(client, respond(met, wire, question, key, said))
+
+    @contextmanager
+    def _recorded(self, call: Call, own: str | None) -> Iterator[str | None]:
+        """Count a call as in flight; yields its scenario: the script's next one, else the model's own."""
+        with self._changed:
+            self.calls.append(call)
+            self._arrived()
+            scripted = self._scripts.next(call.model)
         try:
-            if wire.needs_key and not key:
-                scenario = "bad-key"
-            owner.wait_for_gate(self.connection)
-            owner.closing.wait(owner.latency_seconds)
-            said = None if scenario else owner.next_line(question.model)
-            self.send(respond(scenario, wire, question, key, said))
+            yield own if scripted is None else None if scripted == "ok" else scripted
         finally:
-            owner.end()
+            self._ended()
+
+
+def _find_wire(request: Request) -> tuple[Wire, str] | None:
+    """The wire format that a call is in, and the model if the path names it."""
+    path = request.path.partition("?")[0]
+    hits = ((wire, wire.path.fullmatch(path)) for wire in (*WIRES, *TOOLS) if request.method == "POST")
+    return next(((wire, hit.groupdict().get("model") or "") for wire, hit in hits if hit), None)
+
+
+def _send(client: Client, response: Response) -> None:
+    """Send a response with what every provider calls its request."""
+    request_ids = {"x-request-id": "req_local", "request-id": "req_local"}
+    client.send(replace(response, headers={**request_ids, **response.headers}))

@@ -3,37 +3,33 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections import deque
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Mapping
 from typing import Any
+
+from app.local.http.manners import Response
+from app.local.http.server import LocalServer, Request
 
 PATH = "/realtime/v1/api/broadcast"
 LARGEST_BYTES = 256 * 1024
 
 
-class BroadcastServer:
+class BroadcastServer(LocalServer):
     """Keeps the messages it takes; `script` are the statuses of its next answers, 202 without one."""
 
     def __init__(self, key: str) -> None:
+        super().__init__()
         self.key = key
         self.messages: list[dict[str, Any]] = []
-        self.headers: list[dict[str, str]] = []
+        self.headers: list[Mapping[str, str]] = []
         self.script: deque[int] = deque()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return self.origin
 
-    def __enter__(self) -> BroadcastServer:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    def respond(self, request: Request) -> Response:
+        return Response(self._answer(request.headers, request.body) if request.path == PATH else 404)
 
     @property
     def told(self) -> list[dict[str, Any]]:
@@ -46,7 +42,7 @@ class BroadcastServer:
             )
         ]
 
-    def _answer(self, headers: dict[str, str], body: bytes) -> int:
+    def _answer(self, headers: Mapping[str, str], body: bytes) -> int:
         self.headers.append(headers)
         if self.script:
             return self.script.popleft()
@@ -60,22 +56,3 @@ class BroadcastServer:
                 return 422
         self.messages += messages
         return 202
-
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:  # the name is the standard library's
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                status = server._answer(headers, body) if self.path == PATH else 404
-                self.send_response(status)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        return Handler

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import gzip
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Mapping
 from typing import Any
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
@@ -14,20 +12,37 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from app.local.http.manners import Response
+from app.local.http.server import LocalServer, Request
 
-class Collector:
+
+class Collector(LocalServer):
     """What processes have pushed so far."""
 
-    def __init__(self, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}"
+    def __init__(self) -> None:
+        super().__init__()
         self.spans: list[Span] = []
         #: The newest state of each metric.
         self.metrics: dict[str, Metric] = {}
         self.resources: list[dict[str, Any]] = []
-        self.headers: list[dict[str, str]] = []
+        self.headers: list[Mapping[str, str]] = []
         self.raw = b""
+        self._guard = threading.Lock()
 
-    def take(self, path: str, body: bytes) -> None:
+    @property
+    def url(self) -> str:
+        return self.origin
+
+    def respond(self, request: Request) -> Response:
+        body = request.body
+        if request.headers.get("content-encoding") == "gzip":
+            body = gzip.decompress(body)
+        with self._guard:
+            self.headers.append(request.headers)
+            self._take(request.path, body)
+        return Response(200, content_type="application/x-protobuf")
+
+    def _take(self, path: str, body: bytes) -> None:
         self.raw += body
         if path == "/v1/traces":
             for group in ExportTraceServiceRequest.FromString(body).resource_spans:
@@ -57,34 +72,3 @@ def plain(attributes: Any) -> dict[str, Any]:
 
 def _key(point: Any) -> tuple[tuple[str, Any], ...]:
     return tuple(sorted(plain(point.attributes).items()))
-
-
-@contextmanager
-def otlp_endpoint() -> Iterator[Collector]:
-    """A collector on a port of its own."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            if self.headers.get("Content-Encoding") == "gzip":
-                body = gzip.decompress(body)
-            with guard:
-                collector.headers.append({name.lower(): value for name, value in self.headers.items()})
-                collector.take(self.path, body)
-            self.send_response(200)
-            self.send_header("Content-Type", "application/x-protobuf")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    guard = threading.Lock()
-    collector = Collector(server.server_address[1])
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    try:
-        yield collector
-    finally:
-        server.shutdown()
-        server.server_close()

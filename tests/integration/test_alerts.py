@@ -3,51 +3,40 @@
 from __future__ import annotations
 
 import json
-import threading
 import zlib
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import sentry_sdk
 
 from app import alerts
 from app.errors import GiveUp
+from app.local.http.manners import Response
+from app.local.http.server import LocalServer, Request
 from app.redaction import remember_secret
 from app.settings import load_settings
 
 PLANTED = "sk-planted-in-an-event-0123456789"
 
 
-class Endpoint:
+class Endpoint(LocalServer):
     """Sentry's ingestion, as far as a client sees it."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.events: list[dict[str, object]] = []
         self.raw = ""
-        endpoint = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                if self.headers.get("Content-Encoding") == "gzip":
-                    body = zlib.decompress(body, 31)
-                endpoint.take(body.decode())
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write(b"{}")
-
-            def log_message(self, *_: object) -> None:
-                return
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
     @property
     def dsn(self) -> str:
-        return f"http://public@127.0.0.1:{self.server.server_address[1]}/1"
+        return f"http://public@{self.address}/1"
 
-    def take(self, envelope: str) -> None:
+    def respond(self, request: Request) -> Response:
+        is_gzip = request.headers.get("content-encoding") == "gzip"
+        self._take((zlib.decompress(request.body, 31) if is_gzip else request.body).decode())
+        return Response(200, b"{}")
+
+    def _take(self, envelope: str) -> None:
         self.raw += envelope
         for line in envelope.splitlines():
             item = json.loads(line)
@@ -57,13 +46,11 @@ class Endpoint:
 
 @pytest.fixture
 def endpoint() -> Iterator[Endpoint]:
-    started = Endpoint()
-    alerts.configure(load_settings(DATABASE_URL="postgresql://db", SENTRY_DSN=started.dsn))
-    yield started
-    sentry_sdk.get_client().close(timeout=0)
-    sentry_sdk.get_global_scope().set_client(None)
-    started.server.shutdown()
-    started.server.server_close()
+    with Endpoint() as started:
+        alerts.configure(load_settings(DATABASE_URL="postgresql://db", SENTRY_DSN=started.dsn))
+        yield started
+        sentry_sdk.get_client().close(timeout=0)
+        sentry_sdk.get_global_scope().set_client(None)
 
 
 def test_a_job_that_failed_for_good_is_one_event_with_its_tags(endpoint: Endpoint) -> None:

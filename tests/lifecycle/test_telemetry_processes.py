@@ -14,7 +14,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from app.local.platform import Seeded, enqueue_lens_run, ensure_model
 from app.local.provider_server import ProviderServer
 from app.local.workflows import NodeSeed, enqueue_workflow_run, make_workflow
-from tests.doubles.otlp_endpoint import Collector, otlp_endpoint, plain
+from tests.doubles.otlp_endpoint import Collector, plain
 from tests.lifecycle.processes import BIN, ROOT, Fleet
 from tests.sql import call
 from tests.waiting import eventually
@@ -27,7 +27,7 @@ PROMPT = "a prompt that no collector may see"
 
 @pytest.fixture
 def collector() -> Iterator[Collector]:
-    with otlp_endpoint() as started:
+    with Collector() as started:
         yield started
 
 

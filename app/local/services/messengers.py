@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from app.local.receiver import SCENARIOS, Answer, Received, Receiver
+from app.local.http.manners import Response
+from app.local.http.server import json_response
+from app.local.receiver import SCENARIOS, Received, Receiver
 
 SLACK_TOKEN = "xoxb-local-4242-planted"  # noqa: S105 - of no account
 TELEGRAM_TOKEN = "4242:local-planted-token"  # noqa: S105 - of no bot
@@ -24,7 +26,7 @@ class Messengers(Receiver):
     def __init__(self) -> None:
         super().__init__()
         self.messages: dict[str, list[str]] = {"slack": [], "discord": [], "telegram": [], "resend": []}
-        self._pages: dict[str, Answer] = {}
+        self._pages: dict[str, Response] = {}
         self._mails: dict[str, tuple[str, bytes]] = {}
 
     @property
@@ -51,20 +53,20 @@ class Messengers(Receiver):
     ) -> str:
         """Give this at a path from now on, bytes as they are and all else as JSON; returns its URL."""
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
-        self._pages[path] = Answer(status, {"Content-Type": mime_type}, body)
+        self._pages[path] = Response(status, body, mime_type)
         return self.url(path)
 
-    def begin(self, request: Received) -> Answer:
-        """Record a request and answer it as the service would, unless its path misbehaves."""
-        told = super().begin(request)
+    def choose(self, request: Received) -> Response:
+        """Response as the service would, unless its path misbehaves."""
+        told = super().choose(request)
         if told is not SCENARIOS["ok"]:
             return told
         if request.path in self._pages:
             return self._pages[request.path]
         answer = next((each for prefix, each in _SERVICES.items() if request.path.startswith(prefix)), None)
-        return answer(self, request) if answer else _json(404, {"error": "no such service"})
+        return answer(self, request) if answer else json_response(404, {"error": "no such service"})
 
-    def take_mail(self, request: Received) -> Answer:
+    def take_mail(self, request: Received) -> Response:
         """Resend's POST /emails."""
         if request.headers.get("authorization") != f"Bearer {RESEND_KEY}":
             return _trouble(401, "invalid_api_key", "API key is invalid")
@@ -80,60 +82,60 @@ class Messengers(Receiver):
             known_id, body = self._mails[key]
             if body != request.body:
                 return _trouble(409, "invalid_idempotent_request", "Same key, other content")
-            return _json(200, {"id": known_id})
+            return json_response(200, {"id": known_id})
         mail_id = f"mail-{len(self._mails) + 1}"
         if key:
             self._mails[key] = (mail_id, request.body)
         self.messages["resend"].append(str(mail.get("text") or mail.get("html")))
-        return _json(200, {"id": mail_id})
+        return json_response(200, {"id": mail_id})
 
-    def take_slack_webhook(self, request: Received) -> Answer:
+    def take_slack_webhook(self, request: Received) -> Response:
         """Slack's incoming webhook, which answers in plain text."""
         text = _content(request).get("text")
         if not request.path.endswith(WEBHOOK_SECRET):
-            return Answer(404, body=b"no_service")
+            return Response(404, b"no_service", "text/html")
         if not isinstance(text, str) or not text:
-            return Answer(400, body=b"no_text")
+            return Response(400, b"no_text", "text/html")
         self.messages["slack"].append(text)
-        return Answer(200, {"Content-Type": "text/html"}, b"ok")
+        return Response(200, b"ok", "text/html")
 
-    def take_slack_call(self, request: Received) -> Answer:
+    def take_slack_call(self, request: Received) -> Response:
         """Slack's chat.postMessage, which answers 200 whatever it makes of the call."""
         content = _content(request)
         if request.headers.get("authorization") != f"Bearer {SLACK_TOKEN}":
-            return _json(200, {"ok": False, "error": "invalid_auth"})
+            return json_response(200, {"ok": False, "error": "invalid_auth"})
         if content.get("channel") == "#nowhere":
-            return _json(200, {"ok": False, "error": "channel_not_found"})
+            return json_response(200, {"ok": False, "error": "channel_not_found"})
         self.messages["slack"].append(str(content.get("text")))
-        return _json(200, {"ok": True, "channel": "C42", "ts": "1700000000.000100", "message": {}})
+        return json_response(200, {"ok": True, "channel": "C42", "ts": "1700000000.000100", "message": {}})
 
-    def take_discord(self, request: Received) -> Answer:
+    def take_discord(self, request: Received) -> Response:
         """Discord's webhook, which answers with the message only if it is asked to wait."""
         content = str(_content(request).get("content") or "")
         if not 0 < len(content) <= 2_000:
-            return _json(400, {"content": ["Must be 2000 or fewer in length."]})
+            return json_response(400, {"content": ["Must be 2000 or fewer in length."]})
         self.messages["discord"].append(content)
         waits = parse_qs(urlsplit(request.path).query).get("wait") == ["true"]
-        return _json(200, {"id": "424242", "content": content}) if waits else Answer(204)
+        return json_response(200, {"id": "424242", "content": content}) if waits else Response(204)
 
-    def take_telegram(self, request: Received) -> Answer:
+    def take_telegram(self, request: Received) -> Response:
         """Telegram's sendMessage."""
         if f"/bot{TELEGRAM_TOKEN}/" not in request.path:
-            return _json(401, {"ok": False, "error_code": 401, "description": "Unauthorized"})
+            return json_response(401, {"ok": False, "error_code": 401, "description": "Unauthorized"})
         content = _content(request)
         text = str(content.get("text") or "")
         if content.get("chat_id") == "busy":
             limit = {"ok": False, "error_code": 429, "description": "Too Many Requests: retry after 7"}
-            return _json(429, {**limit, "parameters": {"retry_after": 7}})
+            return json_response(429, {**limit, "parameters": {"retry_after": 7}})
         if not 0 < len(text) <= 4_096:
-            return _json(
+            return json_response(
                 400, {"ok": False, "error_code": 400, "description": "Bad Request: message is too long"}
             )
         self.messages["telegram"].append(text)
-        return _json(200, {"ok": True, "result": {"message_id": 7, "text": text}})
+        return json_response(200, {"ok": True, "result": {"message_id": 7, "text": text}})
 
 
-_SERVICES: Mapping[str, Callable[[Messengers, Received], Answer]] = {
+_SERVICES: Mapping[str, Callable[[Messengers, Received], Response]] = {
     "/slack/services/": Messengers.take_slack_webhook,
     "/slack/api/chat.postMessage": Messengers.take_slack_call,
     "/discord/api/webhooks/": Messengers.take_discord,
@@ -150,9 +152,5 @@ def _content(request: Received) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _json(status: int, content: Mapping[str, Any]) -> Answer:
-    return Answer(status, {"Content-Type": "application/json"}, json.dumps(content).encode())
-
-
-def _trouble(status: int, name: str, message: str) -> Answer:
-    return _json(status, {"statusCode": status, "name": name, "message": message})
+def _trouble(status: int, name: str, message: str) -> Response:
+    return json_response(status, {"statusCode": status, "name": name, "message": message})

@@ -1,0 +1,1 @@
+"""What the local stand-ins for services that speak HTTP have in common."""
