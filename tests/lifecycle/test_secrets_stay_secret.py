@@ -26,7 +26,7 @@ from app.local.provider_server import ProviderServer
 from app.local.stack import Stack
 from app.local.workflows import NodeSeed, enqueue_workflow_run, make_workflow
 from app.settings import environment_names
-from tests.doubles.otlp_endpoint import Collector, otlp_endpoint
+from tests.doubles.otlp_endpoint import Collector
 from tests.doubles.telltale import Telltale, telltale_server
 from tests.lifecycle.processes import BIN, ROOT
 from tests.sql import call
@@ -91,7 +91,7 @@ def telltale() -> Iterator[Telltale]:
 
 @pytest.fixture
 def collector() -> Iterator[Collector]:
-    with otlp_endpoint() as running:
+    with Collector() as running:
         yield running
 
 
