@@ -12,7 +12,7 @@ MAKEFLAGS += --no-print-directory
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test chaos mutants check bench clean
+.PHONY: help setup demo dev test chaos mutants check bench mutation clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,10 @@ bench: $(READY) ## Measure every speed that the README claims; twenty minutes
 	@for name in lens_runs broker battles workflows webhooks vote_anomalies limits; do \
 		$(BIN)/python -m bench.$$name $(ARGS) || exit 1; done
 
+mutation: $(READY) ## Change the code on purpose, a thousand times, and see that the tests notice; ten minutes
+	@$(BIN)/pip install -q -c requirements.lock -e '.[dev,mutation]'
+	@$(BIN)/python -m bench.mutation $(ARGS)
+
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) .lf-worker build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis \
-		.import_linter_cache
+		.import_linter_cache mutants

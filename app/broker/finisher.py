@@ -71,7 +71,7 @@ class Finisher(SessionThread):
             self._write(session, self._batch)
             self._batch = []
         with session.cursor() as row:
-            row.execute("SELECT worker.return_messages(%s)", (self._process_id,))
+            row.execute("SELECT worker.return_messages(%s, p_to_front => true)", (self._process_id,))
             row.execute("DELETE FROM worker.processes WHERE id = %s", (self._process_id,))
         self._handed_back = True
 

@@ -92,7 +92,7 @@ def workers(
         }
         # In a folder without an .env file: a benchmark must not depend on what a developer put there.
         with Stack(folder, settings, directory=folder, only={"worker"}) as stack:
-            platform = Platform(database, session, stack, providers, _processes_of_procfile())
+            platform = Platform(database, session, stack, providers, processes_of_procfile())
             wait_until(stack, lambda: _leases(session) >= platform.processes, BOOT_SECONDS)
             platform.await_success(platform.queue_runs(4 * _threads_of_procfile()), BOOT_SECONDS)
             yield platform
@@ -106,7 +106,8 @@ def worker_command(procfile: Path | None = None) -> str:
     return command
 
 
-def _processes_of_procfile() -> int:
+def processes_of_procfile() -> int:
+    """How many processes the Procfile's worker command has."""
     return _option("processes")
 
 

@@ -52,6 +52,18 @@ def test_the_workers_files_never_change_a_table_of_the_platform() -> None:
         assert all(table.startswith(("worker.", "dramatiq.")) for table in altered), step.path.name
 
 
+def test_the_workers_files_only_add_so_that_older_processes_go_on_meanwhile() -> None:
+    """A deploy migrates first; until they are replaced, the old processes work on the new schema."""
+    takes_away = re.compile(
+        r"\b(DROP\s+(TABLE|COLUMN|FUNCTION|VIEW|TYPE|SCHEMA|SEQUENCE)|RENAME\s+(TO|COLUMN)|ALTER\s+COLUMN"
+        r"|ALTER\s+TYPE\s+\S+\s+RENAME|TRUNCATE)\b",
+        re.IGNORECASE,
+    )
+    for step in read_steps(WORKER.folder):
+        found = takes_away.search(statements_outside_bodies(step.sql))
+        assert found is None, f"{step.path.name}: {found and found[0]}"
+
+
 def write(folder: Path, *names: str) -> None:
     for name in names:
         (folder / name).write_text("SELECT 1;\n")

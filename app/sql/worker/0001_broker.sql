@@ -90,6 +90,18 @@ BEGIN
     RETURN v_count;
 END $$;
 
+-- The place in line of a message that was put down in good order: before all that wait in its queue, since it
+-- had its turn, and before what was sent since to others. Senders write what they like as a timestamp.
+CREATE FUNCTION worker.fn_front(p_queue text, p_message jsonb) RETURNS timestamptz
+LANGUAGE sql STABLE SET search_path = '' AS $$
+    SELECT least(
+        (SELECT w.mtime FROM dramatiq.queue w WHERE w.queue_name = p_queue AND w.state = 'queued'
+         ORDER BY w.mtime LIMIT 1) - interval '1 microsecond',
+        now() - interval '1 second' - interval '1 millisecond' * least(86400000, greatest(0,
+            extract(epoch FROM now()) * 1000 - CASE WHEN jsonb_typeof(p_message -> 'message_timestamp') = 'number'
+                THEN (p_message ->> 'message_timestamp')::numeric END)))
+$$;
+
 -- Put a message back for another try; false when the process that asks no longer holds it.
 CREATE FUNCTION worker.retry_message(
     p_owner uuid, p_id uuid, p_delivery integer, p_message jsonb, p_delay_ms bigint
@@ -100,7 +112,8 @@ DECLARE
 BEGIN
     UPDATE dramatiq.queue w
     SET state = 'queued', owner = NULL, unique_key = NULL, message = p_message,
-        mtime = now() + p_delay_ms * interval '1 millisecond'
+        mtime = CASE WHEN p_delay_ms > 0 THEN now() + p_delay_ms * interval '1 millisecond'
+                     ELSE worker.fn_front(w.queue_name, p_message) END
     WHERE w.message_id = p_id AND w.deliveries = p_delivery AND w.owner = p_owner AND w.state = 'consumed'
     RETURNING w.queue_name INTO v_queue;
     IF NOT FOUND THEN
@@ -283,15 +296,20 @@ BEGIN
     RETURN coalesce(cardinality(v_queues), 0);
 END $$;
 
--- Give messages back that a process holds: the named ones, or all of them. They were counted for their
--- unique key once and give it up, since a new message of that key may wait by now.
-CREATE FUNCTION worker.return_messages(p_owner uuid, p_ids uuid[] DEFAULT NULL) RETURNS integer
+-- Give messages back that a process holds: the named ones, or all of them; those of a dead one go to the end of
+-- the line, since they may be what it died of. They were counted for their unique key once and give it up, since
+-- a new message of that key may wait by now.
+CREATE FUNCTION worker.return_messages(
+    p_owner uuid, p_ids uuid[] DEFAULT NULL, p_to_front boolean DEFAULT false
+) RETURNS integer
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     v_queues text[];
 BEGIN
     WITH returned AS (
-        UPDATE dramatiq.queue w SET state = 'queued', owner = NULL, mtime = now(), unique_key = NULL
+        UPDATE dramatiq.queue w
+        SET state = 'queued', owner = NULL, unique_key = NULL,
+            mtime = CASE WHEN p_to_front THEN worker.fn_front(w.queue_name, w.message) ELSE now() END
         WHERE w.owner = p_owner AND w.state = 'consumed' AND (p_ids IS NULL OR w.message_id = ANY (p_ids))
         RETURNING w.queue_name
     )

@@ -1,0 +1,87 @@
+"""What a deploy costs: processes that are replaced under load, and a schema that grows under them."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import closing
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from psycopg2.extensions import connection as Connection  # noqa: N812
+
+from app.local.platform import Seeded, enqueue_lens_runs, seed
+from app.local.provider_server import ProviderServer
+from app.local.workflows import EdgeSeed, NodeSeed, enqueue_workflow_run, make_workflow
+from app.migrations import WORKER, Layer, apply_layer, migrate
+from bench.deploys import HAND_OVERS
+from tests.databases import Databases, connect_as_worker
+from tests.lifecycle.processes import Fleet
+from tests.sql import call
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.lifecycle
+
+NODES = 4
+ENVIRONMENT = {"PLATFORM_API_SCHEDULED_WORKFLOW_WORKER_ENABLED": "true"}
+LEASES = "SELECT count(*) FROM worker.processes WHERE lease_until > now()"
+SUCCEEDED = "SELECT count(*) FROM execution.runs WHERE status = 'succeeded'"
+COMPLETED = "SELECT count(*) FROM lenses.workflow_runs WHERE status = 'completed'"
+# More than one worker of four threads, of which two are kept for others, has at once.
+RUNNING = "SELECT count(*) FROM worker.claims WHERE kind = 'workflow_run' AND state = 'running'"
+
+
+def chain_of_nodes(session: Connection) -> UUID:
+    nodes = {f"n{place}": NodeSeed({"modelId": "gpt-4o"}, lens="greeting") for place in range(NODES)}
+    edges = [EdgeSeed(f"n{place - 1}", f"n{place}", "from") for place in range(1, NODES)]
+    return make_workflow(session, nodes, edges).workflow_id
+
+
+def test_restarting_one_worker_after_the_other_under_load_fails_nothing_and_buys_nothing_twice(
+    workers: Fleet, provider: ProviderServer, connection: Connection, seeded: Seeded
+) -> None:
+    provider.latency_seconds = 0.2
+    workflow_id = chain_of_nodes(connection)
+    fleet = [workers.start(**ENVIRONMENT) for _ in range(2)]
+    eventually(lambda: call(connection, LEASES) == 2, within_seconds=40, what="both workers")
+    runs = workflow_runs = 0
+    for place in (0, 1):
+        for _ in range(8):
+            enqueue_workflow_run(connection, workflow_id, inputs={"name": "Ada", "language": "English"})
+        eventually(lambda: call(connection, RUNNING) >= 3, what="workflow runs on both workers")
+        enqueue_lens_runs(connection, 20, model="gpt-4o", inputs={"prompt": "hi"})
+        runs, workflow_runs = runs + 20, workflow_runs + 8
+        fleet[place].terminate()
+        assert fleet[place].wait() == 0
+        fleet[place] = workers.start(**ENVIRONMENT)
+        eventually(lambda: call(connection, LEASES) == 2, within_seconds=40, what="the new worker")
+    eventually(lambda: call(connection, SUCCEEDED) == runs, within_seconds=40, what="all lens runs")
+    eventually(lambda: call(connection, COMPLETED) == workflow_runs, within_seconds=40, what="all workflows")
+    assert len(provider.calls) == runs + NODES * workflow_runs
+    assert call(connection, "SELECT sum(deaths) + sum(errors) FROM worker.claims") == 0
+    with connection.cursor() as row:
+        row.execute(HAND_OVERS)
+        hand_overs = [seconds for (seconds,) in row.fetchall()]
+    print(f"{len(hand_overs)} handed over, the slowest after {max(hand_overs, default=0):.2f} s")
+    assert hand_overs
+    assert max(hand_overs) <= 2
+
+
+def test_a_worker_goes_on_while_the_newest_migration_is_applied(
+    workers: Fleet, databases: Databases, platform_profile: str, tmp_path: Path
+) -> None:
+    older = tmp_path / "sql"
+    shutil.copytree(WORKER.folder, older)
+    max(older.glob("*.sql")).unlink()
+    with databases.platform(platform_profile) as dsn, closing(connect_as_worker(dsn)) as session:
+        apply_layer(session, Layer(WORKER.name, older, WORKER.schema))
+        seed(dsn)
+        workers.start(DATABASE_URL=dsn, ECHO_PROVIDER="1")
+        eventually(lambda: call(session, LEASES) == 1, within_seconds=40, what="the worker")
+        enqueue_lens_runs(session, 100, model="gpt-4o", inputs={"prompt": "hi"})
+        (applied,) = migrate(dsn)
+        assert applied.number == max(int(path.name[:4]) for path in WORKER.folder.glob("*.sql"))
+        enqueue_lens_runs(session, 100, model="gpt-4o", inputs={"prompt": "hi"})
+        eventually(lambda: call(session, SUCCEEDED) == 200, within_seconds=40, what="200 successes")
+        assert call(session, "SELECT sum(deaths) + sum(errors) FROM worker.claims") == 0
+        workers.stop()
