@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,3 +30,31 @@ def test_a_time_that_was_asked_for_is_honoured_up_to_the_limit(
 def test_many_jobs_told_the_same_time_do_not_come_back_at_once() -> None:
     waits = {backoff_ms(3, min_ms=1_000, max_ms=60_000, after_seconds=5) for _ in range(50)}
     assert len(waits) > 25
+
+
+def longest_wait(monkeypatch: pytest.MonkeyPatch, errors: int, **terms: float) -> tuple[float, int]:
+    """The lower end of the jitter, and the wait at its upper end."""
+    lows: list[float] = []
+
+    def uniform(low: float, high: float) -> float:
+        lows.append(low)
+        return high
+
+    monkeypatch.setattr("app.backoff.random.uniform", uniform)
+    waited = backoff_ms(errors, **{"min_ms": 10, "max_ms": 10**15, **terms})  # type: ignore[arg-type]
+    return lows[0], waited
+
+
+@pytest.mark.parametrize(
+    ("errors", "waited_ms"),
+    [(0, 10), (1, 10), (2, 20), (3, 40), (5, 160), (31, 10 * 2**30), (32, 10 * 2**30), (9_999, 10 * 2**30)],
+)
+def test_the_longest_wait_doubles_with_every_error(
+    errors: int, waited_ms: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert longest_wait(monkeypatch, errors) == (0, waited_ms)
+
+
+def test_a_time_that_was_asked_for_is_added_to_the_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert longest_wait(monkeypatch, 2, after_seconds=7.5) == (0, 7_520)
+    assert longest_wait(monkeypatch, 2, after_seconds=7.5, max_ms=15) == (0, 15 * RETRY_AFTER_LIMIT + 15)

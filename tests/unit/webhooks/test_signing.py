@@ -53,6 +53,27 @@ def test_both_platform_headers_are_the_hmac_of_the_body(secret: str, body: bytes
     assert headers["X-LF-Signature"] == headers["X-Lenserfight-Signature"] == expected
 
 
+def test_the_headers_of_an_unsigned_delivery_are_exactly_these() -> None:
+    sent = delivery()
+    assert headers_of(sent, b"{}", [], NOW) == {
+        "Content-Type": "application/json",
+        "webhook-id": str(sent.outbox_id),
+        "webhook-timestamp": str(int(NOW.timestamp())),
+        "X-LF-Event-Type": "moderation_flagged",
+        "X-LF-Delivery-Id": str(sent.outbox_id),
+        "X-LF-Signature": "unsigned",
+        "X-Lenserfight-Webhook": "moderation_flagged",
+        "X-Lenserfight-Version": "1",
+        "X-Lenserfight-Signature": "unsigned",
+    }
+
+
+def test_a_signed_delivery_has_one_header_more() -> None:
+    sent = delivery()
+    unsigned, signed = (headers_of(sent, b"{}", secrets, NOW) for secrets in ([], ["s" * 16]))
+    assert signed.keys() - unsigned.keys() == {"webhook-signature"}
+
+
 def test_a_standard_secret_is_used_as_the_library_reads_it() -> None:
     headers = headers_of(delivery(), b"{}", [WHSEC], NOW)
     Webhook(WHSEC).verify(b"{}", headers)

@@ -53,6 +53,27 @@ def test_five_days_of_failure_disable_an_endpoint(failing_seconds: float) -> Non
     assert isinstance(judge(failing, Report(204, 1), DELAYS), Delivered)
 
 
+def test_why_an_endpoint_or_a_delivery_is_given_up_is_told() -> None:
+    failed = Report(500, 1, None, "webhook.http_500", "the endpoint answered 500")
+    failing = delivery(failing_seconds=DISABLED_AFTER_SECONDS)
+    assert judge(failing, failed, DELAYS) == GivenUp(
+        "webhook.endpoint_failing", "failing for five days, lastly: the endpoint answered 500", disables=True
+    )
+    assert judge(delivery(attempts=2), failed, (1.0, 1.0)) == GivenUp(
+        "webhook.exhausted", "given up after 3 attempts: the endpoint answered 500"
+    )
+    assert judge(delivery(), Report(400, 1), DELAYS) == GivenUp("webhook.failed", "the attempt failed")
+
+
+def test_the_next_attempt_is_after_the_planned_wait_or_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.webhooks.retrying.random.uniform", lambda low, high: (low, high) == (0.8, 1.2))
+    failed = Report(500, 1, None, "x", "y")
+    assert judge(delivery(attempts=1), failed, (10.0, 70.0)) == TryAgain(70.0)
+    asking = Report(429, 1, None, "x", "y", asked_seconds=200.0)
+    assert judge(delivery(attempts=1), asking, (10.0, 70.0)) == TryAgain(200.0)
+    assert retry_after_seconds(1, (5_000.0,), asked_seconds=1e9) == 10_000.0
+
+
 def test_the_schedule_has_ten_attempts_in_about_three_days() -> None:
     verdicts = [verdict_on(500, attempts=attempts) for attempts in range(10)]
     assert all(isinstance(verdict, TryAgain) for verdict in verdicts[:9])
