@@ -7,8 +7,7 @@ fails in any way that `provider_scenarios` knows. It records every call and can 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from app.local.http.manners import Client, Response
@@ -94,6 +93,20 @@ class ProviderServer(PatientServer):
                 raise TimeoutError(f"{len(self.calls)} of {count} calls came within {timeout} s")
             return list(self.calls)
 
+    def begin(self, call: Call, scenario: str | None) -> str | None:
+        """Record a call and say which scenario it meets: the script's next one, else the model's own."""
+        with self._changed:
+            self.calls.append(call)
+            self._arrived()
+            scripted = self._scripts.next(call.model)
+        if scripted:
+            return None if scripted == "ok" else scripted
+        return scenario
+
+    def next_line(self, model: str) -> str | None:
+        """What a model was told to say next, if anything."""
+        return self._lines.next(model)
+
     def attend(self, request: Request, client: Client) -> None:
         """Answer a look at an account, a request about media, or a question to a model."""
         account = visit_account(
@@ -121,10 +134,13 @@ class ProviderServer(PatientServer):
             body=visit.body,
             headers=request.headers,
         )
-        with self._recorded(call, scenario_of(visit.model)) as scenario:
+        scenario = self.begin(call, scenario_of(visit.model))
+        try:
             response = visit.respond(scenario)
-            self._take_time(client)
+            self.wait_for_gate(client)
             _send(client, response)
+        finally:
+            self.end()
 
     def _attend_question(self, request: Request, client: Client) -> None:
         found = _find_wire(request)
@@ -149,23 +165,15 @@ class ProviderServer(PatientServer):
             body=body,
             headers=request.headers,
         )
-        with self._recorded(call, scenario) as scripted:
-            met = "bad-key" if wire.needs_key and not key else scripted
-            self._take_time(client)
-            said = None if met else self._lines.next(question.model)
-            _send(client, respond(met, wire, question, key, said))
-
-    @contextmanager
-    def _recorded(self, call: Call, own: str | None) -> Iterator[str | None]:
-        """Count a call as in flight; yields its scenario: the script's next one, else the model's own."""
-        with self._changed:
-            self.calls.append(call)
-            self._arrived()
-            scripted = self._scripts.next(call.model)
+        scenario = self.begin(call, scenario)
         try:
-            yield own if scripted is None else None if scripted == "ok" else scripted
+            if wire.needs_key and not key:
+                scenario = "bad-key"
+            self.wait_for_gate(client)
+            said = None if scenario else self.next_line(question.model)
+            _send(client, respond(scenario, wire, question, key, said))
         finally:
-            self._ended()
+            self.end()
 
 
 def _find_wire(request: Request) -> tuple[Wire, str] | None:

@@ -74,22 +74,21 @@ class Receiver(PatientServer):
 
     def attend(self, request: Request, client: Client) -> None:
         """Record a request and answer it as its path behaves."""
-        received = Received(**vars(request))
+        response = self.begin(Received(**vars(request)))
         with ExitStack() as open_request:
-            with self._changed:
-                self.requests.append(received)
-                self._arrived()
-                open_request.callback(self._ended)
-                response = self.choose(received)
-            self._take_time(client)
+            open_request.callback(self.end)
+            self.wait_for_gate(client)
             if response.manner == "whole":
                 # Once its client has the answer, the next request may be here before this thread goes on.
                 open_request.close()
             client.send(response)
 
-    def choose(self, request: Received) -> Response:
-        """How to answer a request; requests come one at a time."""
-        return SCENARIOS[self._scripts.next(request.path) or self._always.get(request.path, "ok")]
+    def begin(self, request: Received) -> Response:
+        """Record a request and say how to answer it."""
+        with self._changed:
+            self.requests.append(request)
+            self._arrived()
+            return SCENARIOS[self._scripts.next(request.path) or self._always.get(request.path, "ok")]
 
 
 def _known(scenario: str) -> str:

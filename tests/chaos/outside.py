@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import random
 import re
-import socket
 import threading
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
+from app.local.http.manners import Client, Response
 from app.local.provider_server import Call, ProviderServer
-from app.local.receiver import SCENARIOS, Answer, Received, Receiver, has_hung_up
+from app.local.receiver import SCENARIOS, Received, Receiver
 
 #: A prompt with this word is answered after several seconds, so that there is always somebody in mid-call.
 SLOWLY = "slowly"
@@ -83,9 +82,9 @@ class Spells:
                 return None
             return self._dice.choice(scenarios)
 
-    def hold(self, client: socket.socket) -> None:
+    def hold(self, client: Client) -> None:
         """Keep a request waiting until its client has gone or the spells are over for good."""
-        while not self.over.wait(0.1) and not has_hung_up(client):
+        while not self.over.wait(0.1) and not client.has_hung_up():
             pass
 
     def between(self, bounds: tuple[float, float]) -> float:
@@ -138,7 +137,7 @@ class Providers(ProviderServer):
         self._here.asked = asked
         return "reset" if asked.spoiled == "hang" else asked.spoiled
 
-    def wait_for_gate(self, client: socket.socket) -> None:
+    def wait_for_gate(self, client: Client) -> None:
         """Hold the requests that are to hang."""
         super().wait_for_gate(client)
         if self._now.spoiled == "hang":
@@ -171,10 +170,10 @@ class Receivers(Receiver):
         self.spells = spells
         super().__init__()
 
-    def begin(self, request: Received) -> Answer:
+    def begin(self, request: Received) -> Response:
         """Remember a request and say what it meets."""
         usual = super().begin(request)
         strikes = self.spells.strikes(("500", "503", "hang", "reset"))
-        answer: Any = SCENARIOS[strikes] if strikes else usual
+        answer = SCENARIOS[strikes] if strikes else usual
         self.posted.append(Posted(request.id, request.received_at, taken=strikes is None))
         return answer

@@ -55,14 +55,14 @@ class PatientServer(LocalServer):
             self.max_in_flight = max(self.max_in_flight, self.in_flight)
             self._changed.notify_all()
 
-    def _ended(self) -> None:
+    def end(self) -> None:
         """Record that a request is over."""
         with self._changed:
             self.in_flight -= 1
             self._changed.notify_all()
 
-    def _take_time(self, client: Client) -> None:
-        """Return when an answer may go, or when its client has hung up."""
+    def wait_for_gate(self, client: Client) -> None:
+        """Return when an answer may go: the gate is open, or the client has hung up, and its time is over."""
         while not self._gate.wait(LOOK_SECONDS) and not client.has_hung_up():
             pass
         self.closing.wait(self.latency_seconds)

@@ -56,9 +56,9 @@ class Messengers(Receiver):
         self._pages[path] = Response(status, body, mime_type)
         return self.url(path)
 
-    def choose(self, request: Received) -> Response:
-        """Response as the service would, unless its path misbehaves."""
-        told = super().choose(request)
+    def begin(self, request: Received) -> Response:
+        """Record a request and answer it as the service would, unless its path misbehaves."""
+        told = super().begin(request)
         if told is not SCENARIOS["ok"]:
             return told
         if request.path in self._pages:
