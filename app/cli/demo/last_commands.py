@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,10 +52,18 @@ def look_with_commands(stack: Stack, display: Display, width: int | None) -> dic
 
     Raises `CommandFailedError` when one fails, or the doctor finds what the demo has not brought about.
     """
+    path = REPORT.absolute()
+    # The commands run in the demo's own folder, which is gone afterwards.
+    report = f"report --hours {REPORT_HOURS} --out {shlex.quote(str(path))}"
+    status = "status --json" if width is None else "status"
+    with ThreadPoolExecutor() as pool:
+        examined = pool.submit(run_command, "doctor --json", 2, stack)
+        counted = pool.submit(run_command, status, 0, stack, width or 80)
+        written = pool.submit(run_command, report, 0, stack)
     return {
-        "doctor": _examine(stack, display),
-        "status": _show_status(stack, display, width),
-        "report": _write_report(stack, display),
+        "doctor": _show_findings(examined.result(), display),
+        "status": _show_status(counted.result(), display, as_json=width is None),
+        "report": _show_report(written.result(), path, display),
     }
 
 
@@ -80,9 +89,8 @@ def run_command(name: str, worst_code: int, stack: Stack, width: int = 80) -> st
     return done.stdout
 
 
-def _examine(stack: Stack, display: Display) -> dict[str, Any]:
+def _show_findings(printed: str, display: Display) -> dict[str, Any]:
     display.heading("lf-worker doctor", "Is anything wrong with the database, the processes or the work?")
-    printed = run_command("doctor --json", 2, stack)
     try:
         found = _Findings.model_validate_json(printed).findings
     except ValidationError as error:
@@ -99,20 +107,17 @@ def _examine(stack: Stack, display: Display) -> dict[str, Any]:
     return counts
 
 
-def _show_status(stack: Stack, display: Display, width: int | None) -> Any:
+def _show_status(printed: str, display: Display, *, as_json: bool) -> Any:
     display.heading("lf-worker status", "What was done in this hour, by whom, and with which providers?")
-    if width is not None:
-        display.quote(run_command("status", 0, stack, width))
-        return None
-    return json.loads(run_command("status --json", 0, stack))
+    if as_json:
+        return json.loads(printed)
+    display.quote(printed)
+    return None
 
 
-def _write_report(stack: Stack, display: Display) -> str:
-    path = REPORT.absolute()
+def _show_report(printed: str, path: Path, display: Display) -> str:
     display.heading("lf-worker report", "The same as a page with times, costs and dead letters.")
-    # The commands run in the demo's own folder, which is gone afterwards.
-    run_command(f"report --hours {REPORT_HOURS} --out {shlex.quote(str(path))}", 0, stack)
-    if "</html>" not in path.read_text(encoding="utf-8"):
-        raise CommandFailedError(f"the report in {REPORT} is not whole")
+    if not path.is_file() or "</html>" not in path.read_text(encoding="utf-8"):
+        raise CommandFailedError(f"lf-worker report printed {printed!r}, and {REPORT} is not whole")
     display.say(f"written to {REPORT}")
     return str(path)
