@@ -7,12 +7,14 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Apart from what is audited: it brings two dozen packages that nothing else needs.
+AUDIT := $(VENV)/audit
 
 MAKEFLAGS += --no-print-directory
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test chaos mutants check bench mutation clean
+.PHONY: help setup demo dev test chaos mutants check audit bench mutation clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,11 +44,18 @@ chaos: $(READY) ## Two minutes of faults at random; ARGS='--minutes 30' for a so
 mutants: $(READY) ## Show that chaos finds it when a safeguard is taken away; six minutes
 	@$(BIN)/python -m tests.chaos.mutation $(ARGS)
 
-check: $(READY) ## Lint, check the format, the types and the imports
+check: $(READY) ## Lint, check the format, the types, the imports and the dependencies
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(MAKE) audit
+
+audit: $(READY) ## Ask for known vulnerabilities of the dependencies, where the network allows
+	@test -x $(AUDIT)/bin/pip-audit || { $(PYTHON) -m venv $(AUDIT) && \
+		$(AUDIT)/bin/pip install -q --timeout 10 --retries 0 'pip-audit>=2.10,<3'; } >/dev/null 2>&1 || true
+	@$(BIN)/python .ci/audit.py $(AUDIT)/bin/pip-audit --no-deps --disable-pip -r requirements.lock \
+		--progress-spinner off --timeout 10 -f json
 
 bench: $(READY) ## Measure every speed that the README claims; twenty minutes
 	@for name in lens_runs broker battles workflows webhooks vote_anomalies limits; do \

@@ -50,12 +50,19 @@ def told_headers(response: Response) -> dict[str, JsonValue]:
     return {name: value for name, value in response.headers.items() if name not in _UNTOLD_HEADERS}
 
 
+def _encoding(charset: str | None) -> str:
+    """The charset if it is one: Python has further codecs of that kind, which unpack and thus blow up."""
+    try:
+        "".encode(charset or "utf-8")
+        b"".decode(charset or "utf-8")
+    except (LookupError, ValueError):
+        return "utf-8"
+    return charset or "utf-8"
+
+
 def _decode(response: Response, charset: str | None) -> str | None:
     """The body as text, None where it isn't text; a character that the limit cut through is left out."""
-    try:
-        decoder = codecs.getincrementaldecoder(charset or "utf-8")()
-    except LookupError:
-        decoder = codecs.getincrementaldecoder("utf-8")()
+    decoder = codecs.getincrementaldecoder(_encoding(charset))()
     try:
         text = decoder.decode(response.body, final=not response.is_truncated)
     except (UnicodeDecodeError, ValueError):

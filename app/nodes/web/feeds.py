@@ -55,8 +55,13 @@ def _item_of(entry: Any) -> JsonObject:
         "link": _text(entry, "link"),
         "summary": _text(entry, "summary"),
         "author": _text(entry, "author"),
-        "publishedAt": _time(entry.get("published_parsed") or entry.get("updated_parsed")),
+        "publishedAt": _time(entry.get("published_parsed") or _updated(entry)),
     }
+
+
+def _updated(entry: Any) -> Any:
+    """Asked for only where it is there: the parser would give the other date, and warn of it."""
+    return entry.get("updated_parsed") if "updated_parsed" in entry else None
 
 
 def _text(found: Any, key: str) -> str:

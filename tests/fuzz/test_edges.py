@@ -1,0 +1,231 @@
+"""Every parser at the edge, each met with hostile input; and none that this table doesn't know."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as fuzzing
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
+
+from app.broker.envelope import decode
+from app.errors import GiveUp, RetryLater
+from app.http import Response
+from app.http.retry_after import parse_retry_after
+from app.limits.headers import learn
+from app.nodes.messages.chat import glance
+from app.nodes.messages.resend import _Sent, _Trouble
+from app.nodes.messages.slack import _Posted
+from app.nodes.web.answers import read_content
+from app.nodes.web.graphql import _Answer
+from app.phoenix import frames
+from app.platform.battles import BattleJob
+from app.platform.lens_runs import LensRun
+from app.platform.media import MediaTask
+from app.platform.node_media import NodeMedium
+from app.platform.team_runs import TeamRun
+from app.platform.token_refresh import _read_tokens
+from app.platform.workflows import WorkflowRun
+from app.providers.problem import read_problem
+from app.webhooks.attempt import _report_of
+from app.webhooks.delivery import Delivery
+from app.workflow.rows import read_draft
+from tests.fuzz.hostile import JSON, RETRY_AFTER, bodies, spoiled
+
+ROOT = Path(__file__).parents[2]
+MANY = fuzzing(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+
+#: Modules that parse what comes from outside, and where they are fuzzed.
+EDGES = {
+    "app/broker/envelope.py": "here",
+    "app/endings.py": "here: rows of each kind",
+    "app/http/retry_after.py": "here",
+    "app/limits/headers.py": "here",
+    "app/nodes/ai/asking.py": "by example in tests/integration/test_ai_nodes.py",
+    "app/nodes/checking.py": "by example in tests/unit/nodes/test_checking.py",
+    "app/nodes/data/variables.py": "by example in tests/unit/nodes/test_checking.py",
+    "app/nodes/logic/code.py": "by example in tests/unit/nodes/logic",
+    "app/nodes/messages/chat.py": "here",
+    "app/nodes/messages/resend.py": "here",
+    "app/nodes/running.py": "by example in tests/unit/nodes/test_checking.py",
+    "app/nodes/services/calling.py": "by example in tests/integration/nodes",
+    "app/nodes/services/calendar.py": "by example in tests/unit/nodes/test_checking.py: a setting",
+    "app/nodes/services/notion.py": "by example in tests/integration/nodes",
+    "app/nodes/waiting/approvals.py": "by example in tests/unit/nodes/test_waiting.py",
+    "app/nodes/waiting/questions.py": "by example in tests/unit/nodes/test_waiting.py",
+    "app/nodes/web/feeds.py": "here",
+    "app/nodes/web/graphql.py": "here",
+    "app/phoenix/frames.py": "here",
+    "app/platform/storage.py": "by example in tests/integration/test_storage_nodes.py",
+    "app/platform/token_refresh.py": "here",
+    "app/providers/anthropic.py": "test_providers.py",
+    "app/providers/chainabit.py": "by example in tests/integration: battles executed elsewhere",
+    "app/providers/media/suno.py": "test_providers.py",
+    "app/providers/media/wire.py": "test_providers.py",
+    "app/providers/ollama.py": "test_providers.py",
+    "app/providers/openai.py": "test_providers.py",
+    "app/providers/problem.py": "test_providers.py, and here",
+    "app/webhooks/delivery.py": "here: rows of each kind",
+    "app/workflow/config.py": "here: rows of graphs",
+    "app/workflow/contracts.py": "tests/unit/workflow",
+    "app/workflow/resume.py": "tests/unit/workflow",
+    "app/workflow/rows.py": "here",
+    "app/workflow/values.py": "tests/unit/workflow",
+}
+
+#: Rooms whose parsers read only what this package wrote, or the deployer.
+INSIDE = (
+    *("app/cli/", "app/local/", "app/engine/", "app/teamwork/", "app/platform/"),
+    # Files of this package, and a key of the environment.
+    *("app/providers/prices.py", "app/providers/catalog.py", "app/phoenix/tokens.py"),
+    *("app/nodes/battles/series.py", "app/nodes/media/making.py", "app/nodes/data/values.py"),
+)
+_PARSES = re.compile(
+    r"json\.loads\(|\.model_validate(?:_json)?\(|\.validate_(?:json|python)\(|fromisoformat\("
+    r"|parsedate_to_datetime|from feedparser|HTMLParser|csv\.reader"
+)
+
+
+def test_every_parser_at_the_edge_is_in_the_table() -> None:
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for room in ("app", "actors", "realtime", "schedules")
+        for path in (ROOT / room).rglob("*.py")
+        if _PARSES.search(path.read_text(encoding="utf-8"))
+    }
+    unknown = {path for path in found if path not in EDGES and not path.startswith(INSIDE)}
+    assert unknown == set(), "fuzz them, and say where in EDGES"
+    assert [path for path in EDGES if path not in found] == []
+
+
+def response(body: bytes, status: int = 200, content_type: str = "application/json") -> Response:
+    return Response(status, {"content-type": content_type}, body, False, 1, "https://a.example/")
+
+
+@MANY
+@given(bodies({"actor_name": "a", "args": [], "kwargs": {}, "options": {}, "message_timestamp": 1}))
+def test_messages_of_the_broker(body: bytes) -> None:
+    with suppress(ValueError):
+        decode("00000000-0000-0000-0000-000000000001", "q", body.decode("utf-8", "replace"))
+
+
+@MANY
+@given(RETRY_AFTER | st.text(max_size=40))
+def test_waits_and_limits_in_headers(text: str) -> None:
+    seconds = parse_retry_after(text)
+    assert seconds is None or 0 <= seconds <= 366 * 24 * 3600
+    names = [f"x-ratelimit-{part}-requests" for part in ("limit", "remaining", "reset")]
+    learn(dict.fromkeys(names, text), datetime.now(UTC))
+    read_problem(429, {"retry-after": text, "retry-after-ms": text}, b"")
+
+
+@MANY
+@given(bodies({"error": {"message": "m", "type": "t", "details": [{"retryDelay": "3s"}]}}))
+def test_errors_of_providers(body: bytes) -> None:
+    problem = read_problem(500, {}, body)
+    assert problem.message.isprintable()
+
+
+GOOD_FRAME = {
+    "event": "postgres_changes", "topic": "realtime:x", "ref": None, "join_ref": "1",
+    "payload": {"ids": [1], "data": {"table": "votes", "type": "INSERT", "record": {"id": "1"}}},
+}  # fmt: skip
+
+
+@MANY
+@given(bodies(GOOD_FRAME))
+def test_frames_of_realtime(body: bytes) -> None:
+    with suppress(frames.BadFrameError):
+        frames.parse_change(frames.parse_frame(body))
+
+
+@MANY
+@given(bodies({"access_token": "t", "expires_in": 3600, "refresh_token": "r", "scope": "a b"}), st.booleans())
+def test_answers_of_oauth(body: bytes, is_success: bool) -> None:
+    with suppress(GiveUp, RetryLater):
+        tokens = _read_tokens(response(body, 200 if is_success else 400))
+        assert 0 < tokens.expires_in <= 10 * 366 * 24 * 3600
+
+
+@MANY
+@given(bodies({"ok": True, "channel": "C", "ts": "1", "id": "1", "message": "m", "name": "n", "data": {}}))
+def test_answers_of_chats_and_graphql(body: bytes) -> None:
+    for model in (_Posted, _Sent, _Trouble):
+        glance(model, response(body))
+    with suppress(ValidationError):
+        _Answer.model_validate_json(body)
+
+
+@MANY
+@given(
+    bodies({"a": [1]}),
+    st.sampled_from(["application/json", "text/html; charset=utf-7", "x; charset=\x00", ""]),
+)
+def test_bodies_of_web_servers(body: bytes, content_type: str) -> None:
+    read_content(response(body, content_type=content_type))
+    report = _report_of(response(body, 500))
+    assert "\x00" not in (report.response_head or "")
+
+
+FEED = b"""<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]><rss version="2.0">
+<channel><title>&b;</title><item><title>t</title><pubDate>Fri, 31 Dec 9999 23:59:59 -9999</pubDate></item>
+</channel></rss>"""
+
+
+@MANY
+@given(st.integers(0, len(FEED)), st.binary(max_size=12), st.integers(0, 20))
+def test_feeds(place: int, junk: bytes, gone: int) -> None:
+    from app.nodes.web import feeds
+
+    parsed = feeds.parse(FEED[:place] + junk + FEED[place + gone :])
+    for entry in parsed.entries:
+        feeds._item_of(entry)
+
+
+NODE = {"id": "a", "ordinal": 0, "config": {"nodeType": "if_condition", "inputPath": "x", "value": 1}}
+EDGE = {"id": "e", "source_node_id": "a", "target_node_id": "b", "condition": {"path": "x", "op": "eq"}}
+
+
+def rows_like(good: Any) -> st.SearchStrategy[Any]:
+    """Rows are objects, whatever their columns hold."""
+    return spoiled(good).filter(lambda row: isinstance(row, dict))
+
+
+@MANY
+@given(st.lists(rows_like(NODE), max_size=4), st.lists(rows_like(EDGE), max_size=4))
+def test_rows_of_graphs(nodes: list[Any], edges: list[Any]) -> None:
+    read_draft(nodes, edges)
+
+
+JOBS = (LensRun, BattleJob, MediaTask, NodeMedium, TeamRun, Delivery, WorkflowRun)
+
+
+@pytest.mark.parametrize("model", JOBS, ids=lambda model: model.__name__)
+def test_rows_of_each_kind_fit_or_are_malformed(model: type[BaseModel]) -> None:
+    some = dict.fromkeys(model.model_fields, "1")
+
+    @MANY
+    @given(spoiled(some) | JSON)
+    def meet(row: Any) -> None:
+        with suppress(ValidationError):
+            model.model_validate(row)
+
+    meet()
+
+
+def test_a_charset_that_unpacks_is_none() -> None:
+    packed = zlib.compress(b"a" * 1_000_000)
+    content = read_content(response(packed, content_type="text/plain; charset=zlib"))
+    assert content.encoding == "base64"
+
+
+def test_depth_that_exhausts_the_stack_is_an_ordinary_refusal() -> None:
+    with pytest.raises(ValueError, match="too deep"):
+        decode("00000000-0000-0000-0000-000000000001", "q", "[" * 100_000)
