@@ -8,8 +8,13 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+#: How long a test waits for what has to come: a busy machine takes its time, and only what hangs gets there.
+PATIENCE_SECONDS = 60.0
 
-def eventually(look: Callable[[], T], *, within_seconds: float = 20.0, what: str = "the condition") -> T:
+
+def eventually(
+    look: Callable[[], T], *, within_seconds: float = PATIENCE_SECONDS, what: str = "the condition"
+) -> T:
     """Look until the answer is truthy and return it; an AssertionError tells what never came."""
     deadline = time.monotonic() + within_seconds
     while True:

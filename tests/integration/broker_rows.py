@@ -14,7 +14,7 @@ from app.boot import build_broker
 from app.broker import LeaseBroker
 from app.settings import Settings, settings
 from tests.sql import call
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 
 class Journal:
@@ -34,7 +34,7 @@ class Journal:
         with self._grown:
             return list(self._entries)
 
-    def wait_for(self, count: int, *, within_seconds: float = 20.0) -> list[Any]:
+    def wait_for(self, count: int, *, within_seconds: float = PATIENCE_SECONDS) -> list[Any]:
         """The entries, once there are that many."""
         with self._grown:
             came = self._grown.wait_for(lambda: len(self._entries) >= count, within_seconds)
@@ -66,7 +66,7 @@ class Gate:
         """The most jobs that were inside at once."""
         return self._most
 
-    def wait_for(self, count: int, *, within_seconds: float = 20.0) -> None:
+    def wait_for(self, count: int, *, within_seconds: float = PATIENCE_SECONDS) -> None:
         """Return when that many jobs are inside."""
         with self._changed:
             came = self._changed.wait_for(lambda: self._inside >= count, within_seconds)
@@ -96,7 +96,7 @@ def state_of(session: Connection, message_id: str) -> str | None:
 
 
 def wait_for_state(
-    session: Connection, message_id: str, state: str | None, *, within_seconds: float = 20.0
+    session: Connection, message_id: str, state: str | None, *, within_seconds: float = PATIENCE_SECONDS
 ) -> None:
     """Return when the message is in that state; None means gone."""
     eventually(
@@ -106,7 +106,7 @@ def wait_for_state(
     )
 
 
-def wait_until_empty(session: Connection, *, within_seconds: float = 20.0) -> None:
+def wait_until_empty(session: Connection, *, within_seconds: float = PATIENCE_SECONDS) -> None:
     """Return when the broker's table is empty."""
     count = "SELECT count(*) FROM dramatiq.queue"
     eventually(lambda: call(session, count) == 0, within_seconds=within_seconds, what="an empty table")

@@ -12,6 +12,12 @@ from app.database import Database, database
 from app.settings import settings
 
 
+@pytest.fixture(autouse=True)
+def no_polls(clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing comes by the poll for lost notifications in time: what is done was heard of, however late."""
+    monkeypatch.setenv("WORKER_BROKER_POLL_SECONDS", "3600")
+
+
 @pytest.fixture
 def jobs_database(dsn: str) -> Iterator[Database]:
     """The pool that the code under test uses, on the test's own database."""

@@ -15,10 +15,10 @@ from realtime.service import serve
 
 
 @contextmanager
-def serving(feed: Feed, database: Database, *, catch_up_seconds: float = 60.0) -> Iterator[None]:
+def serving(feed: Feed, database: Database, *, catch_up_seconds: float = 3_600.0) -> Iterator[None]:
     """Serve during the block; an error in the loop fails the test.
 
-    The catch-up by the clock is rare by default, so that what is found is found by hints and after gaps.
+    The catch-up by the clock comes too late by default: what is found is found by hints and after gaps.
     """
     loop = asyncio.new_event_loop()
     rhythm = Rhythm(catch_up_seconds=catch_up_seconds, pause_seconds=0.01, retry_seconds=0.1)

@@ -76,8 +76,8 @@ def test_an_error_text_that_postgres_can_not_hold_does_not_hold_up_other_endings
         eventually(lambda: (row_of(connection, bad.message_id) or {}).get("deliveries"), what="a delivery")
         good = note.send("next")
         journal.wait_for(1)
-        wait_for_state(connection, good.message_id, None, within_seconds=3)
-        wait_for_state(connection, bad.message_id, "rejected", within_seconds=3)
+        wait_for_state(connection, good.message_id, None)
+        wait_for_state(connection, bad.message_id, "rejected")
 
 
 def test_a_late_acknowledgement_does_not_end_a_newer_delivery_of_the_same_process(

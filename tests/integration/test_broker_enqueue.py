@@ -47,7 +47,7 @@ def test_a_message_is_sent_when_its_transaction_commits_and_not_before(
         assert journal.wait_for(1) == ["alone"]
         wait_until_empty(connection)
         caller.commit()
-        assert journal.wait_for(2, within_seconds=4) == ["alone", "joined"]
+        assert journal.wait_for(2) == ["alone", "joined"]
 
 
 def test_a_transaction_that_rolls_back_sends_nothing(
@@ -223,5 +223,5 @@ def test_what_sql_enqueues_is_done_and_keyed_like_the_rest(
             " p_due_at => now() + interval '0.3 s')",
         )
         eventually(lambda: len(rows(connection)) == 1, what="a delayed message")
-        assert journal.wait_for(2, within_seconds=4) == ["first", "later"]
+        assert journal.wait_for(2) == ["first", "later"]
         wait_until_empty(connection)

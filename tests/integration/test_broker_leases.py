@@ -66,7 +66,9 @@ def connected_at(session: Connection, thread: str) -> datetime | None:
     )
 
 
-def test_messages_of_a_dead_process_are_done_by_another_within_two_leases(connection: Connection) -> None:
+def test_messages_of_a_dead_process_are_another_ones_once_its_lease_is_over(
+    connection: Connection,
+) -> None:
     journal = Journal()
     with another_broker(broker_lease_seconds=LEASE_SECONDS) as broker:
         note = dramatiq.actor(journal.write, actor_name="note", broker=broker)
@@ -74,7 +76,7 @@ def test_messages_of_a_dead_process_are_done_by_another_within_two_leases(connec
         started = time.monotonic()
         with running_worker(broker):
             assert journal.wait_for(1) == ["saved"]
-            assert LEASE_SECONDS <= time.monotonic() - started < 2 * LEASE_SECONDS + 1
+            assert time.monotonic() - started >= LEASE_SECONDS
             wait_until_empty(connection)
     assert call(connection, "SELECT count(*) FROM worker.processes WHERE worker_id = 'dead'") == 0
 
@@ -186,7 +188,7 @@ def test_a_process_takes_nothing_before_it_holds_a_lease(
                     journal.wait_for(1, within_seconds=1)
             finally:
                 blocker.rollback()
-            assert journal.wait_for(1, within_seconds=8) == ["early"]
+            assert journal.wait_for(1) == ["early"]
 
 
 def test_what_nobody_known_holds_is_rescued(connection: Connection) -> None:
@@ -197,7 +199,7 @@ def test_what_nobody_known_holds_is_rescued(connection: Connection) -> None:
         (message.message_id, message.encode().decode(), str(uuid4())),
     )
     with another_broker(broker_lease_seconds=LEASE_SECONDS) as broker, running_worker(broker):
-        wait_for_state(connection, message.message_id, "queued", within_seconds=5)
+        wait_for_state(connection, message.message_id, "queued")
 
 
 def test_what_is_held_without_an_owner_is_rescued(connection: Connection) -> None:
@@ -209,7 +211,7 @@ def test_what_is_held_without_an_owner_is_rescued(connection: Connection) -> Non
         (message.message_id, message.encode().decode()),
     )
     with another_broker(broker_lease_seconds=LEASE_SECONDS) as broker, running_worker(broker):
-        wait_for_state(connection, message.message_id, "queued", within_seconds=3)
+        wait_for_state(connection, message.message_id, "queued")
 
 
 def test_a_message_that_its_own_process_does_not_know_of_comes_again_and_a_held_one_does_not(

@@ -112,7 +112,7 @@ def test_a_job_over_its_time_limit_is_interrupted(
     retrying_broker.emit_after("process_boot")
     with running_worker(retrying_broker):
         sent = linger.send()
-        wait_for_state(connection, sent.message_id, "rejected", within_seconds=10)
+        wait_for_state(connection, sent.message_id, "rejected")
     row = row_of(connection, sent.message_id)
     assert row is not None
     assert "TimeLimitExceeded" in row["message"]["options"]["traceback"]

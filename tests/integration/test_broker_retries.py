@@ -39,7 +39,7 @@ def test_a_retry_whose_reason_postgres_can_not_hold_is_not_lost(
 
     with running_worker(broker):
         again.send()
-        assert journal.wait_for(2, within_seconds=3) == [0, 1]
+        assert journal.wait_for(2) == [0, 1]
         wait_until_empty(connection)
 
 
@@ -61,7 +61,7 @@ def test_messages_that_are_tried_again_under_their_id_all_succeed_once(
     with running_worker(broker, threads=8):
         with connection, connection.cursor() as tx:
             broker.enqueue_in(tx, *[again.message(number, count) for number, count in enumerate(retries)])
-        succeeded.wait_for(len(retries), within_seconds=30)
+        succeeded.wait_for(len(retries))
         wait_until_empty(connection)
     assert Counter(succeeded.entries) == Counter(range(len(retries)))
     assert Counter(began.entries) == Counter({number: count + 1 for number, count in enumerate(retries)})

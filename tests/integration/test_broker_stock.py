@@ -38,7 +38,7 @@ def test_what_a_stock_producer_sends_is_done(
         journal.wait_for(1)
         for text in texts[1:]:
             stock.enqueue(note.message(text=text))
-        assert sorted(journal.wait_for(3, within_seconds=4)) == sorted(texts)
+        assert sorted(journal.wait_for(3)) == sorted(texts)
         wait_until_empty(connection)
 
 
@@ -52,7 +52,7 @@ def test_what_a_stock_producer_delays_is_done_at_its_time(
         for number, delay_ms in enumerate((900, 500, 700)):
             sent = stock.enqueue(note.message(number), delay=delay_ms)
             due[number] = sent.options["eta"]
-        late_ms = [at - due[number] for number, at in journal.wait_for(3, within_seconds=4)]
+        late_ms = [at - due[number] for number, at in journal.wait_for(3)]
         wait_until_empty(connection)
     assert [number for number, _ in journal.entries] == [1, 2, 0]
     assert all(0 <= late < 1_000 for late in late_ms), late_ms

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -96,10 +95,8 @@ def test_realtime_that_can_not_be_heard_is_named_with_its_reason(
         monkeypatch.setenv("SUPABASE_SERVICE_ROLE_KEY", "sb-planted-0123456789")
     if fault == "away":
         server.go_away()
-    began = time.monotonic()
     (finding,) = found("realtime")
     server.behaviour.is_deaf = False
-    assert time.monotonic() - began < 5
     assert finding.level is Level.WARNING
     assert reason in finding.what
     assert "WORKER_REALTIME_SOURCE=postgres" in finding.mend

@@ -64,7 +64,7 @@ def test_a_paused_queue_waits_and_the_others_go_on(
         eventually(lambda: bench.done == 1, what="the job of the open queue")
         assert call(connection, WAITING) == 1
         call(connection, "SELECT worker.pause_queue('paused', false)")
-        eventually(lambda: bench.done == 2, within_seconds=3, what="the job of the reopened queue")
+        eventually(lambda: bench.done == 2, what="the job of the reopened queue")
 
 
 def test_pausing_lets_what_runs_finish(broker: LeaseBroker, connection: Connection, bench: Bench) -> None:
@@ -102,7 +102,7 @@ def test_lifting_a_cap_takes_effect_at_once(
             actor.send()
         eventually(lambda: bench.at_work == 1, what="a full cap")
         call(connection, "SELECT worker.cap_queue('capped', NULL)")
-        eventually(lambda: bench.at_work == 4, within_seconds=3, what="work on every thread")
+        eventually(lambda: bench.at_work == 4, what="work on every thread")
         bench.go.set()
 
 

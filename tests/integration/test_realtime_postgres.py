@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import sys
-import time
 from collections.abc import Iterator
 from uuid import UUID
 
@@ -48,10 +47,8 @@ def test_a_vote_is_inspected_at_once(
 ) -> None:
     with serving(PostgresFeed(dsn), jobs_database):
         eventually(lambda: call(connection, LISTENING))
-        began = time.monotonic()
         cast(connection, battle, [Ballot(known=False)])
         eventually(lambda: seen(connection) == 1)
-        assert time.monotonic() - began < 2
 
 
 def test_a_change_of_status_begins_workflows_at_once(
@@ -85,7 +82,7 @@ def test_a_session_that_hears_nothing_is_made_up_for_by_the_clock(
     with deaf_proxy(dsn) as deaf, serving(PostgresFeed(deaf), jobs_database, catch_up_seconds=0.5):
         eventually(lambda: call(connection, LISTENING))
         cast(connection, battle, [Ballot(known=False)])
-        eventually(lambda: seen(connection) == 1, within_seconds=5)
+        eventually(lambda: seen(connection) == 1)
 
 
 def test_a_notification_of_something_else_does_no_harm(

@@ -391,7 +391,7 @@ def test_a_cancelled_run_stops_within_a_heartbeat_and_stays_cancelled(
     provider.wait_for_calls(1)
     update(connection, "lenses.workflow_runs", run_id, status="cancelled")
     closed = "SELECT outcome = 'gone' FROM worker.claims"
-    eventually(lambda: call(connection, closed), within_seconds=3, what="the end of the claim")
+    eventually(lambda: call(connection, closed), what="the end of the claim")
     provider.release()
     provider.wait_until_idle()
     assert by_name(connection, workflow, run_id) == {"n0": "cancelled", "n1": "cancelled"}

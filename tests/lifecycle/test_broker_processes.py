@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -65,7 +64,7 @@ def send(session: Connection, *messages: dramatiq.Message[object], delay_ms: int
 
 def wait_until_ready(session: Connection, processes: int = 1) -> None:
     alive = "SELECT count(*) FROM worker.processes WHERE lease_until > now()"
-    eventually(lambda: call(session, alive) >= processes, within_seconds=40, what=f"{processes} with a lease")
+    eventually(lambda: call(session, alive) >= processes, what=f"{processes} with a lease")
     taking = (
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE application_name = 'lf-worker taker' AND datname = current_database()"
@@ -73,21 +72,19 @@ def wait_until_ready(session: Connection, processes: int = 1) -> None:
     eventually(lambda: call(session, taking) >= processes, what=f"{processes} takers")
 
 
-def wait_for_count(session: Connection, query: str, count: int, *, within_seconds: float = 30.0) -> None:
-    eventually(
-        lambda: call(session, query) >= count, within_seconds=within_seconds, what=f"{count} of {query}"
-    )
+def wait_for_count(session: Connection, query: str, count: int) -> None:
+    eventually(lambda: call(session, query) >= count, what=f"{count} of {query}")
 
 
 def wait_until_nothing_is_left(session: Connection) -> None:
-    eventually(lambda: call(session, LEFT) == 0, within_seconds=30, what="an empty table")
+    eventually(lambda: call(session, LEFT) == 0, what="an empty table")
 
 
 def open_gate(session: Connection) -> None:
     session.cursor().execute("INSERT INTO gate VALUES (now())")
 
 
-def test_a_killed_process_messages_are_run_by_another_in_ten_seconds_at_the_default_settings(
+def test_a_killed_process_messages_are_run_by_another_at_the_default_settings(
     workers: Workers, connection: Connection
 ) -> None:
     doomed = workers.start(lease_seconds=None)
@@ -97,13 +94,9 @@ def test_a_killed_process_messages_are_run_by_another_in_ten_seconds_at_the_defa
     workers.start(lease_seconds=None)
     wait_until_ready(connection, processes=2)
     doomed.kill()
-    killed_at = time.monotonic()
-    wait_for_count(connection, RAN, 8, within_seconds=15)
-    rescued_after_seconds = time.monotonic() - killed_at
-    print(f"rescued after {rescued_after_seconds:.1f} s")
+    wait_for_count(connection, RAN, 8)
     open_gate(connection)
     wait_until_nothing_is_left(connection)
-    assert rescued_after_seconds <= 10
     assert call(connection, DONE) == 4
     assert call(connection, ENDED_TWICE) == 0
 

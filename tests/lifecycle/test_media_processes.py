@@ -24,7 +24,6 @@ def end_of(connection: Connection, run: UUID) -> str:
     found = "SELECT concat_ws(' ', status, error_code) FROM execution.runs WHERE id = %s"
     return eventually(
         lambda: (said := str(call(connection, found, run))) not in {"queued", "running"} and said,
-        within_seconds=40,
         what="the run's end",
     )
 

@@ -59,7 +59,7 @@ def test_a_killed_teams_finished_turns_are_not_taken_again(
         doomed.kill()
     assert status_of(connection, team_run) == "running"
     workers.start(**ENVIRONMENT)
-    eventually(lambda: status_of(connection, team_run) == "completed", within_seconds=30, what="the end")
+    eventually(lambda: status_of(connection, team_run) == "completed", what="the end")
     finished = "SELECT count(*) FROM agents.agent_run_steps WHERE status = 'completed'"
     assert call(connection, finished) == turns
     assert call(connection, "SELECT count(*) FROM agents.team_messages") == turns
@@ -88,6 +88,6 @@ def test_a_deploy_lets_a_turn_finish_and_the_next_process_goes_on(
     assert worker.wait() == 0
     assert call(connection, "SELECT state FROM worker.claims") == "handed_back"
     workers.start(**ENVIRONMENT)
-    eventually(lambda: status_of(connection, team_run) == "completed", within_seconds=30, what="the end")
+    eventually(lambda: status_of(connection, team_run) == "completed", what="the end")
     assert len(provider.calls) == 3
     assert call(connection, "SELECT deaths + errors FROM worker.claims") == 0

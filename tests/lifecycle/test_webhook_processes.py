@@ -54,7 +54,7 @@ def test_a_worker_killed_in_mid_delivery_loses_none_and_repeats_each_once_at_mos
     doomed.kill()
     senders.start(threads=8)
     receiver.release()
-    eventually(lambda: call(connection, UNDELIVERED) == 0, within_seconds=40, what="every delivery")
+    eventually(lambda: call(connection, UNDELIVERED) == 0, what="every delivery")
     seen = Counter(request.id for request in receiver.requests)
     assert len(seen) == 40
     assert sorted(seen.values()) == [1] * 36 + [2] * 4
@@ -71,7 +71,7 @@ def test_two_workers_together_keep_to_four_requests_and_send_each_row_once(
     for _ in range(2):
         senders.start(threads=8)
     add_rows(connection, receiver.url(), 200)
-    eventually(lambda: call(connection, UNDELIVERED) == 0, within_seconds=40, what="every delivery")
+    eventually(lambda: call(connection, UNDELIVERED) == 0, what="every delivery")
     assert receiver.max_in_flight == 4
     assert len({request.id for request in receiver.requests}) == len(receiver.requests) == 200
 

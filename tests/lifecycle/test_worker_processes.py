@@ -141,7 +141,7 @@ def test_two_workers_finish_500_runs_exactly_once(
     wait_until_ready(connection, processes=2)
     enqueue_lens_runs(connection, 500, model="gpt-4o", inputs={"prompt": "hi"})
     done = "SELECT count(*) FROM execution.runs WHERE status = 'succeeded'"
-    eventually(lambda: call(connection, done) == 500, within_seconds=60, what="500 successes")
+    eventually(lambda: call(connection, done) == 500, what="500 successes")
     assert call(connection, "SELECT count(*) FROM execution.artifacts") == 500
     assert call(connection, "SELECT count(DISTINCT run_id) FROM execution.artifacts") == 500
     assert call(connection, "SELECT count(*) FROM worker.claims WHERE attempt = 1") == 500

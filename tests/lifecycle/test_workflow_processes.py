@@ -62,9 +62,7 @@ def completed(session: Connection, run_id: UUID) -> int:
 
 
 def await_success(session: Connection, run_id: UUID) -> None:
-    eventually(
-        lambda: status_of(session, run_id) == "completed", within_seconds=40, what="the end of the run"
-    )
+    eventually(lambda: status_of(session, run_id) == "completed", what="the end of the run")
 
 
 def test_a_run_killed_at_random_points_buys_nothing_twice_but_what_was_in_flight(
@@ -226,9 +224,7 @@ def test_a_worker_that_dies_while_it_sends_leaves_no_message_to_be_sent_twice(
         doomed.kill()
         messengers.release()
         workers.start(**environment)
-        eventually(
-            lambda: status_of(connection, run_id) == "failed", within_seconds=40, what="the end of the run"
-        )
+        eventually(lambda: status_of(connection, run_id) == "failed", what="the end of the run")
         # Resend knows the mail by its key; of Discord nobody can know.
         keys = [request.headers.get("idempotency-key") for request in messengers.requests]
         assert keys.count(f"{run_id}:{workflow.nodes['mail']}") == 2

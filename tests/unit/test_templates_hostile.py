@@ -101,10 +101,10 @@ def test_a_hostile_template_ends_soon_with_the_right_code(body, code):
         "form": "%99999d" * 20_000,
     }
     limits = Limits(source_characters=20_000)
-    started = time.perf_counter()
+    started = time.thread_time()
     with pytest.raises(GiveUp) as raised:
         render_liquid(body, inputs, limits=limits)
-    assert time.perf_counter() - started < SOON_SECONDS
+    assert time.thread_time() - started < SOON_SECONDS
     assert raised.value.code == code
 
 
@@ -115,10 +115,10 @@ def test_a_source_that_is_too_long_is_refused():
 
 
 def test_the_deadline_holds():
-    started = time.perf_counter()
+    started = time.thread_time()
     with pytest.raises(GiveUp, match=r"longer than 0\.05 s"):
         render_liquid(HOSTILE["literals in a loop"][0], {}, limits=Limits(seconds=0.05))
-    assert time.perf_counter() - started < 1
+    assert time.thread_time() - started < 1
 
 
 def test_loops_in_a_row_are_counted_together():

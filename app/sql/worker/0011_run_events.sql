@@ -92,8 +92,8 @@ BEGIN
     RETURN v_last + coalesce(cardinality(p_events), 0);
 END $$;
 
--- The events of a run that its followers have not been told, as envelopes in order.
-CREATE FUNCTION worker.unpublished_run_events(p_run_id uuid)
+-- The events of a run up to p_last that its followers have not been told, as envelopes in order.
+CREATE FUNCTION worker.unpublished_run_events(p_run_id uuid, p_last bigint)
 RETURNS TABLE (event_id bigint, type text, envelope jsonb)
 LANGUAGE plpgsql STABLE SET search_path = '' AS $$
 #variable_conflict use_column
@@ -107,7 +107,7 @@ BEGIN
     FROM lenses.workflow_run_events e
     JOIN lenses.workflow_runs r ON r.id = e.run_id
     JOIN lenses.workflows w ON w.id = r.workflow_id
-    WHERE e.run_id = p_run_id AND e.event_id > coalesce((
+    WHERE e.run_id = p_run_id AND e.event_id <= p_last AND e.event_id > coalesce((
         SELECT c.published_event_id FROM worker.run_channels c WHERE c.run_id = p_run_id), 0)
     ORDER BY e.event_id;
 END $$;
@@ -203,8 +203,9 @@ BEGIN
        OR (v_channel.window_messages >= p_max_per_second AND NOT (v_untold.ends OR p_flush)) THEN
         RETURN;
     END IF;
+    -- Events may have been added since they were counted: those are for the next time.
     RETURN QUERY SELECT m.event, m.payload FROM worker.fn_run_messages(
-        p_run_id, v_untold.count > p_max_per_second - v_channel.window_messages) m;
+        p_run_id, v_untold.last, v_untold.count > p_max_per_second - v_channel.window_messages) m;
     GET DIAGNOSTICS v_sent = ROW_COUNT;
     UPDATE worker.run_channels c
     SET published_event_id = v_untold.last, window_began_at = v_channel.window_began_at,
@@ -221,6 +222,8 @@ LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     v_messages jsonb;
 BEGIN
+    -- Two who are the first must not both find that nobody is sending.
+    INSERT INTO worker.run_channels (run_id) VALUES (p_run_id) ON CONFLICT DO NOTHING;
     PERFORM FROM worker.run_channels c WHERE c.run_id = p_run_id FOR UPDATE;
     IF EXISTS (SELECT FROM worker.run_channels c
                WHERE c.run_id = p_run_id AND c.sending_until > clock_timestamp()) THEN
@@ -246,14 +249,14 @@ LANGUAGE sql SET search_path = '' AS $$
     WHERE c.run_id = p_run_id
 $$;
 
--- The messages in which a run's untold events go out: one each, or, coalesced, as many in one as fit.
-CREATE FUNCTION worker.fn_run_messages(p_run_id uuid, p_coalesced boolean)
+-- The messages in which a run's untold events up to p_last go out: one each, or, coalesced, as many in one as fit.
+CREATE FUNCTION worker.fn_run_messages(p_run_id uuid, p_last bigint, p_coalesced boolean)
 RETURNS TABLE (event text, payload jsonb)
 LANGUAGE plpgsql STABLE SET search_path = '' AS $$
 #variable_conflict use_column
 BEGIN
     IF NOT p_coalesced THEN
-        RETURN QUERY SELECT e.type, e.envelope FROM worker.unpublished_run_events(p_run_id) e;
+        RETURN QUERY SELECT e.type, e.envelope FROM worker.unpublished_run_events(p_run_id, p_last) e;
         RETURN;
     END IF;
     RETURN QUERY
@@ -265,7 +268,7 @@ BEGIN
             -- Small neighbours of one part are at most one part and one envelope long together.
             SELECT e.*, sum(octet_length(e.envelope::text)) OVER (ORDER BY e.event_id) / 40000 AS part,
                    octet_length(e.envelope::text) > 40000 AS is_large
-            FROM worker.unpublished_run_events(p_run_id) e
+            FROM worker.unpublished_run_events(p_run_id, p_last) e
         ) AS s
     ) AS g
     GROUP BY g.part, g.large_before, g.is_large

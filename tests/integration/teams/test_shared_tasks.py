@@ -298,7 +298,7 @@ def test_a_cancelled_run_stops_within_a_heartbeat_and_stays_cancelled(
         call(connection, "SELECT set_config('request.jwt.claim.sub', %s, true)", str(seeded.users["ada"]))
         call(connection, "SELECT public.fn_cancel_run(%s)", team_run)
     finished = "SELECT count(*) FROM worker.claims WHERE outcome = 'gone'"
-    eventually(lambda: call(connection, finished) == 1, what="the end of the claim", within_seconds=3)
+    eventually(lambda: call(connection, finished) == 1, what="the end of the claim")
     provider.release()
     assert steps(connection, team_run) == [("Plan", "Lena", "skipped")]
     assert team_row(connection, team_run)["status"] == "cancelled"

@@ -218,7 +218,7 @@ def test_a_cancelled_team_run_ends_its_workflow_run_within_a_heartbeat(
     else:
         update(connection, "agents.team_runs", team_run, status="cancelled")
     gone = "SELECT count(*) FROM worker.claims WHERE outcome = 'gone'"
-    eventually(lambda: call(connection, gone) == 1, what="the end of the claim", within_seconds=3)
+    eventually(lambda: call(connection, gone) == 1, what="the end of the claim")
     provider.release()
     provider.wait_until_idle()
     assert team_row(connection, team_run)["status"] == "cancelled"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +70,9 @@ def test_what_the_code_throws_fails_the_node() -> None:
     "code", ["while (true) {}; return 1", "return new Promise(() => setInterval(() => 1, 1000))"]
 )
 def test_code_that_does_not_end_is_ended(code: str) -> None:
-    began = time.monotonic()
     with pytest.raises(NodeFailure) as raised:
         try_node("code", code=code, timeoutMs=300)
     assert raised.value.status is NodeStatus.TIMED_OUT
-    assert time.monotonic() - began < 20
 
 
 @needs_a_sandbox
