@@ -43,7 +43,7 @@ def test_restarting_one_worker_after_the_other_under_load_fails_nothing_and_buys
     provider.latency_seconds = 0.2
     workflow_id = chain_of_nodes(connection)
     fleet = [workers.start(**ENVIRONMENT) for _ in range(2)]
-    eventually(lambda: call(connection, LEASES) == 2, within_seconds=40, what="both workers")
+    eventually(lambda: call(connection, LEASES) == 2, what="both workers")
     runs = workflow_runs = 0
     for place in (0, 1):
         for _ in range(8):
@@ -54,9 +54,9 @@ def test_restarting_one_worker_after_the_other_under_load_fails_nothing_and_buys
         fleet[place].terminate()
         assert fleet[place].wait() == 0
         fleet[place] = workers.start(**ENVIRONMENT)
-        eventually(lambda: call(connection, LEASES) == 2, within_seconds=40, what="the new worker")
-    eventually(lambda: call(connection, SUCCEEDED) == runs, within_seconds=40, what="all lens runs")
-    eventually(lambda: call(connection, COMPLETED) == workflow_runs, within_seconds=40, what="all workflows")
+        eventually(lambda: call(connection, LEASES) == 2, what="the new worker")
+    eventually(lambda: call(connection, SUCCEEDED) == runs, what="all lens runs")
+    eventually(lambda: call(connection, COMPLETED) == workflow_runs, what="all workflows")
     assert len(provider.calls) == runs + NODES * workflow_runs
     assert call(connection, "SELECT sum(deaths) + sum(errors) FROM worker.claims") == 0
     with connection.cursor() as row:
@@ -77,11 +77,11 @@ def test_a_worker_goes_on_while_the_newest_migration_is_applied(
         apply_layer(session, Layer(WORKER.name, older, WORKER.schema))
         seed(dsn)
         workers.start(DATABASE_URL=dsn, ECHO_PROVIDER="1")
-        eventually(lambda: call(session, LEASES) == 1, within_seconds=40, what="the worker")
+        eventually(lambda: call(session, LEASES) == 1, what="the worker")
         enqueue_lens_runs(session, 100, model="gpt-4o", inputs={"prompt": "hi"})
         (applied,) = migrate(dsn)
         assert applied.number == max(int(path.name[:4]) for path in WORKER.folder.glob("*.sql"))
         enqueue_lens_runs(session, 100, model="gpt-4o", inputs={"prompt": "hi"})
-        eventually(lambda: call(session, SUCCEEDED) == 200, within_seconds=40, what="200 successes")
+        eventually(lambda: call(session, SUCCEEDED) == 200, what="200 successes")
         assert call(session, "SELECT sum(deaths) + sum(errors) FROM worker.claims") == 0
         workers.stop()
