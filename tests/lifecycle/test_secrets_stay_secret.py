@@ -27,7 +27,7 @@ from app.local.stack import Stack
 from app.local.workflows import NodeSeed, enqueue_workflow_run, make_workflow
 from app.settings import environment_names
 from tests.doubles.otlp_endpoint import Collector
-from tests.doubles.telltale import Telltale, telltale_server
+from tests.doubles.telltale import Telltale
 from tests.lifecycle.processes import BIN, ROOT
 from tests.sql import call
 from tests.waiting import eventually
@@ -85,7 +85,7 @@ def _spellings(secret: str) -> Iterator[str]:
 
 @pytest.fixture
 def telltale() -> Iterator[Telltale]:
-    with telltale_server() as running:
+    with Telltale() as running:
         yield running
 
 
