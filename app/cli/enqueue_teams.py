@@ -13,7 +13,7 @@ from psycopg2.extensions import connection
 
 from app.cli.enqueue import POLL_SECONDS, WAIT_SECONDS, check_models, reference_platform
 from app.errors import DatabaseError
-from app.local.workflows import TEAM_OF_THREE, enqueue_team_run, make_agent, make_team
+from app.local.teams import TEAM_OF_THREE, enqueue_team_run, make_agent, make_team
 
 _FIND_WORDS = """
     SELECT a.display_name, m.payload ->> 'title', m.payload ->> 'text' FROM agents.team_messages m

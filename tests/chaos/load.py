@@ -15,18 +15,9 @@ from psycopg2.extras import Json
 
 from app.local.battles import Contender, enqueue_battle
 from app.local.platform import enqueue_lens_run
+from app.local.teams import MemberSeed, SeededTeam, enqueue_team_run, make_team
 from app.local.votes import Ballot, cast, open_vote
-from app.local.workflows import (
-    EdgeSeed,
-    MemberSeed,
-    NodeSeed,
-    SeededTeam,
-    SeededWorkflow,
-    enqueue_team_run,
-    enqueue_workflow_run,
-    make_team,
-    make_workflow,
-)
+from app.local.workflows import EdgeSeed, NodeSeed, SeededWorkflow, enqueue_workflow_run, make_workflow
 from tests.chaos.outside import SLOWLY
 from tests.databases import connect_as_worker
 

@@ -14,7 +14,8 @@ from app.broker import LeaseBroker
 from app.database import Database
 from app.local.platform import Seeded
 from app.local.provider_server import ProviderServer
-from app.local.workflows import NodeSeed, make_agent
+from app.local.teams import make_agent
+from app.local.workflows import NodeSeed
 from app.workflow import InvalidWorkflow
 from tests.integration.conftest import running_worker
 from tests.integration.media_world import providers_of_media  # noqa: F401  # a fixture

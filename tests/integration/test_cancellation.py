@@ -20,7 +20,8 @@ from app.database import Database
 from app.errors import RetryLater, SettingsError, StaleClaim
 from app.local.platform import enqueue_lens_run
 from app.local.provider_server import ProviderServer
-from app.local.workflows import enqueue_team_run, enqueue_workflow_run, make_agent, make_workflow
+from app.local.teams import enqueue_team_run, make_agent
+from app.local.workflows import enqueue_workflow_run, make_workflow
 from app.settings import settings
 from tests.integration.battle_rows import jobs_of, queue_battle, status_of
 from tests.integration.conftest import running_worker

@@ -16,7 +16,8 @@ from app.local.connections import connect_account
 from app.local.platform import Seeded
 from app.local.services.server import ServiceServer
 from app.local.services.wire import Answered
-from app.local.workflows import NodeSeed, enqueue_workflow_run, make_agent, make_workflow
+from app.local.teams import make_agent
+from app.local.workflows import NodeSeed, enqueue_workflow_run, make_workflow
 from app.platform.connectors import ConnectorRef, resolve_credential
 from app.platform.workflows import WorkflowRun
 from app.redaction import redact

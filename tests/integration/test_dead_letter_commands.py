@@ -14,7 +14,8 @@ from app.cli.dead_letters import app
 from app.database import Database
 from app.errors import GiveUp, SettingsError
 from app.local.platform import Seeded, enqueue_lens_runs
-from app.local.workflows import enqueue_team_run, enqueue_workflow_run, make_agent, make_workflow
+from app.local.teams import enqueue_team_run, make_agent
+from app.local.workflows import enqueue_workflow_run, make_workflow
 from app.platform.lens_runs import fail_run
 from app.platform.workflows import fail_run as fail_workflow_run
 from tests.sql import call

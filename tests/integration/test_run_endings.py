@@ -12,13 +12,8 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from app.claims import Claim, Opened
 from app.database import Database
 from app.local.platform import Seeded
-from app.local.workflows import (
-    SeededWorkflow,
-    enqueue_team_run,
-    enqueue_workflow_run,
-    make_team,
-    make_workflow,
-)
+from app.local.teams import enqueue_team_run, make_team
+from app.local.workflows import SeededWorkflow, enqueue_workflow_run, make_workflow
 from app.platform.workflows import NodeWrite
 from tests.integration.workflow_rows import (
     BOTH_PLATFORMS,

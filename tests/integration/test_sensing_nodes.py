@@ -14,7 +14,8 @@ from app.local.media_samples import MP3, MP4, PNG
 from app.local.platform import Seeded
 from app.local.provider_server import ProviderServer
 from app.local.provider_tools import vector_of
-from app.local.workflows import EdgeSeed, NodeSeed, make_agent
+from app.local.teams import make_agent
+from app.local.workflows import EdgeSeed, NodeSeed
 from app.workflow import InvalidWorkflow
 from tests.integration.media_world import providers_of_media  # noqa: F401  # a fixture
 from tests.integration.node_runs import Ran, execute_once, start

@@ -16,7 +16,8 @@ from app.engine import execute
 from app.http import guarded_client
 from app.local.platform import Seeded
 from app.local.storage_server import StorageServer
-from app.local.workflows import EdgeSeed, NodeSeed, enqueue_workflow_run, make_agent
+from app.local.teams import make_agent
+from app.local.workflows import EdgeSeed, NodeSeed, enqueue_workflow_run
 from app.platform.workflows import WorkflowRun
 from app.settings import settings
 from app.workflow import InvalidWorkflow

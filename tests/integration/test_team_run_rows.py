@@ -12,14 +12,8 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from app.database import Database
 from app.errors import GiveUp, StaleClaim
 from app.local.platform import Seeded
-from app.local.workflows import (
-    SeededTeam,
-    enqueue_team_run,
-    enqueue_workflow_run,
-    make_agent,
-    make_team,
-    make_workflow,
-)
+from app.local.teams import SeededTeam, enqueue_team_run, make_agent, make_team
+from app.local.workflows import enqueue_workflow_run, make_workflow
 from app.platform.team_runs import (
     TeamMessage,
     TeamRun,

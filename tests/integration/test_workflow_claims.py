@@ -12,7 +12,8 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from app.claims import Opened
 from app.database import Database
 from app.local.platform import Seeded
-from app.local.workflows import enqueue_team_run, enqueue_workflow_run, make_agent, make_workflow
+from app.local.teams import enqueue_team_run, make_agent
+from app.local.workflows import enqueue_workflow_run, make_workflow
 from app.platform.workflows import WorkflowRun, fetch_graph, fetch_nodes
 from tests.integration.workflow_rows import (
     BOTH_PLATFORMS,

@@ -19,14 +19,8 @@ from app.engine import Ending, execute
 from app.errors import StaleClaim
 from app.local.platform import Seeded, ensure_model
 from app.local.provider_server import ProviderServer
-from app.local.workflows import (
-    EdgeSeed,
-    NodeSeed,
-    SeededWorkflow,
-    enqueue_workflow_run,
-    make_agent,
-    make_workflow,
-)
+from app.local.teams import make_agent
+from app.local.workflows import EdgeSeed, NodeSeed, SeededWorkflow, enqueue_workflow_run, make_workflow
 from app.platform.workflows import WorkflowRun
 from app.settings import settings
 from tests.integration.conftest import running_worker

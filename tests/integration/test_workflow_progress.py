@@ -12,13 +12,8 @@ from app.claims import Claim
 from app.database import Database
 from app.errors import GiveUp, StaleClaim
 from app.local.platform import Seeded
-from app.local.workflows import (
-    SeededWorkflow,
-    enqueue_workflow_run,
-    make_agent,
-    make_schedule,
-    make_workflow,
-)
+from app.local.teams import make_agent
+from app.local.workflows import SeededWorkflow, enqueue_workflow_run, make_schedule, make_workflow
 from app.platform.run_events import RunEvent, RunEventType
 from app.platform.workflows import NodeWrite, RunHold, Verdict, fail_run, finish_run, wake_run
 from tests.integration.workflow_rows import (

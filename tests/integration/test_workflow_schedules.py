@@ -12,14 +12,8 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from app.database import Database
 from app.local.platform import Seeded
-from app.local.workflows import (
-    SeededWorkflow,
-    enqueue_workflow_run,
-    make_agent,
-    make_schedule,
-    make_team,
-    make_workflow,
-)
+from app.local.teams import make_agent, make_team
+from app.local.workflows import SeededWorkflow, enqueue_workflow_run, make_schedule, make_workflow
 from tests.databases import connect_as_worker
 from tests.integration.workflow_rows import BOTH_PLATFORMS, claim, node_statuses, rows, update
 from tests.sql import call, sqlstate_of

@@ -11,13 +11,8 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from app.broker import LeaseBroker
 from app.local.platform import Seeded
-from app.local.workflows import (
-    enqueue_team_run,
-    enqueue_workflow_run,
-    make_agent,
-    make_schedule,
-    make_workflow,
-)
+from app.local.teams import enqueue_team_run, make_agent
+from app.local.workflows import enqueue_workflow_run, make_schedule, make_workflow
 from app.settings import settings
 from tests.integration.conftest import running_worker
 from tests.integration.workflow_rows import age, rows, run_row, team_row

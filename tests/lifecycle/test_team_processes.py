@@ -11,7 +11,8 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from app.local.platform import Seeded
 from app.local.provider_server import ProviderServer
-from app.local.workflows import EdgeSeed, MemberSeed, NodeSeed, enqueue_team_run, make_team, make_workflow
+from app.local.teams import MemberSeed, enqueue_team_run, make_team
+from app.local.workflows import EdgeSeed, NodeSeed, make_workflow
 from tests.lifecycle.processes import Fleet
 from tests.sql import call
 from tests.waiting import eventually

@@ -11,7 +11,7 @@ from psycopg2.extensions import connection
 
 from app.cli.demo.scenario import Tally
 from app.local.provider_server import ProviderServer
-from app.local.workflows import TEAM_OF_THREE, enqueue_team_run, make_agent, make_team
+from app.local.teams import TEAM_OF_THREE, enqueue_team_run, make_agent, make_team
 
 #: What switches the executor of team runs on.
 TEAM_ENVIRONMENT = {"PLATFORM_API_TEAM_RUN_WORKER_ENABLED": "true"}

@@ -10,7 +10,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from app.broker import LeaseBroker
 from app.local.platform import Seeded
 from app.local.provider_server import ProviderServer
-from app.local.workflows import TEAM_OF_THREE, SeededTeam, make_team
+from app.local.teams import TEAM_OF_THREE, SeededTeam, make_team
 from app.settings import settings
 from tests.integration.conftest import running_worker
 

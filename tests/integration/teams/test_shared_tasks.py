@@ -14,7 +14,7 @@ from app.database import Database
 from app.errors import StaleClaim
 from app.local.platform import Seeded
 from app.local.provider_server import ProviderServer
-from app.local.workflows import MemberSeed, SeededTeam, enqueue_team_run, make_agent, make_team
+from app.local.teams import MemberSeed, SeededTeam, enqueue_team_run, make_agent, make_team
 from app.platform.team_holds import TeamHold
 from app.platform.team_runs import TeamRun
 from app.teamwork import TeamEnding, discuss

@@ -13,17 +13,8 @@ from app.database import Database
 from app.engine import Ending
 from app.local.platform import Seeded
 from app.local.provider_server import ProviderServer
-from app.local.workflows import (
-    EdgeSeed,
-    MemberSeed,
-    NodeSeed,
-    SeededTeam,
-    enqueue_team_run,
-    enqueue_workflow_run,
-    make_agent,
-    make_team,
-    make_workflow,
-)
+from app.local.teams import MemberSeed, SeededTeam, enqueue_team_run, make_agent, make_team
+from app.local.workflows import EdgeSeed, NodeSeed, enqueue_workflow_run, make_workflow
 from app.platform.team_holds import TeamHold
 from app.platform.team_runs import TeamRun
 from app.teamwork import TeamEnding, execute_workflow
