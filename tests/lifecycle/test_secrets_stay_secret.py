@@ -28,6 +28,7 @@ from app.local.workflows import NodeSeed, enqueue_workflow_run, make_workflow
 from app.settings import environment_names
 from tests.doubles.otlp_endpoint import Collector
 from tests.doubles.telltale import Telltale
+from tests.doubles.telltale_mail import TelltaleMail, telltale_mail
 from tests.lifecycle.processes import BIN, ROOT
 from tests.sql import call
 from tests.waiting import eventually
@@ -95,6 +96,12 @@ def collector() -> Iterator[Collector]:
         yield running
 
 
+@pytest.fixture
+def mail() -> Iterator[TelltaleMail]:
+    with telltale_mail() as running:
+        yield running
+
+
 def environment_of(
     dsn: str, canaries: Canaries, provider: ProviderServer, telltale: Telltale, collector: Collector
 ) -> dict[str, str]:
@@ -103,7 +110,6 @@ def environment_of(
     secret = ("_API_KEY", "_SECRET", "_SERVICE_ROLE_KEY", "FAL_KEY")
     names = [name for name in environment_names() if name.endswith(secret)]
     services = [name for name in provider.environment() if name.endswith("_URL")]
-    host = urlsplit(telltale.url).netloc
     return {
         **local,
         **{name: canaries.plant(name) for name in names},
@@ -114,7 +120,6 @@ def environment_of(
         "CHAINABIT_API_URL": f"{telltale.url}/chainabit",
         "WORKER_RUN_EVENT_TRANSPORT": "rest",
         "WORKER_SERVICE_ROOTS": f"google_oauth={telltale.url}/oauth",
-        "WORKER_SMTP_URL": f"smtp://worker:{quote(canaries.plant('smtp'), safe='')}@{host}",
         "WORKER_MAIL_FROM": "LenserFight <no-reply@lenserfight.example>",
         "GOOGLE_OAUTH_CLIENT_ID": "a-client",
         "WORKER_OUTBOUND_ALLOWED_HOSTS": "127.0.0.1",
@@ -145,8 +150,10 @@ def queue_lens_runs(session: Connection, seeded: Seeded, canaries: Canaries) -> 
             model = f"telltale-{way}-{provider}"
             ensure_model(session, model, provider, kind)
             enqueue_lens_run(session, model=model, inputs={"prompt": "hi"}, output_modality=kind)
-    session.cursor().execute(
-        "UPDATE vault.secrets SET secret = %s WHERE name = 'active'", (canaries.plant("byok"),)
+    call(
+        session,
+        "SELECT vault.update_secret(id, %s) FROM vault.secrets WHERE name = 'active'",
+        canaries.plant("byok"),
     )
     for way in (*WAYS, "429", "reset", "hang"):
         model = f"telltale-{way}-openai"
@@ -250,11 +257,14 @@ def test_a_secret_that_everybody_quotes_is_nowhere_to_be_found(
     seeded: Seeded,
     provider: ProviderServer,
     telltale: Telltale,
+    mail: TelltaleMail,
     collector: Collector,
     tmp_path: Path,
 ) -> None:
     canaries = Canaries()
     environment = environment_of(dsn, canaries, provider, telltale, collector)
+    password = quote(canaries.plant("smtp"), safe="")
+    environment["WORKER_SMTP_URL"] = f"smtp://worker:{password}@{mail.address}"
     canaries.adopt("database", urlsplit(dsn).password or "")
     queue_lens_runs(connection, seeded, canaries)
     queue_workflow_runs(connection, canaries, telltale)
@@ -281,6 +291,7 @@ def test_a_secret_that_everybody_quotes_is_nowhere_to_be_found(
     told = {place: found for place, text in places.items() if (found := canaries.found_in(text))}
     assert told == {}, "\n".join(f"{place}: {sorted(found)}" for place, found in sorted(told.items()))
     assert_it_meant_something(canaries, places, telltale)
+    assert "smtp" in canaries.found_in(mail.heard.decode())
 
 
 def rows_of(session: Connection, statement: str) -> list[tuple[str, ...]]:
