@@ -1,7 +1,8 @@
 # Everything a developer does, from a fresh clone, with python3 and make.
 
 PYTHON ?= python3
-JOBS ?= 2
+# More than a machine with two cores has: most of the time tests wait for processes.
+JOBS ?= 4
 ARGS ?=
 
 VENV := .venv
@@ -35,7 +36,7 @@ demo: $(READY) ## Run every kind of work against an embedded database, and end; 
 dev: $(READY) ## Run the whole stack until Ctrl-C
 	@$(BIN)/lf-worker dev $(ARGS)
 
-test: $(READY) ## Run the test suite; JOBS=4 for more processes, ARGS='-k name' for less
+test: $(READY) ## Run the test suite; JOBS=2 for fewer processes, ARGS='-k name' for less
 	@$(BIN)/pytest -q -n $(JOBS) $(ARGS)
 
 chaos: $(READY) ## Two minutes of faults at random; ARGS='--minutes 30' for a soak, '--seed 7' for one again

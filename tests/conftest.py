@@ -33,6 +33,12 @@ def pytest_configure_node(node: Any) -> None:
     node.workerinput["server_dsn"] = _start_server(node.config)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that may take long come first, so that no process is left alone with one in the end."""
+    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
+
+
 def _start_server(config: pytest.Config) -> str:
     if _server_dsn not in config.stash:
         stack = ExitStack()
