@@ -7,12 +7,9 @@ from pydantic import JsonValue
 from app import prompts
 from app.database import Database
 from app.errors import GiveUp
-from app.platform.battles import BattleJob
+from app.platform.battles import PERSONA_MAX_CHARS, BattleJob
 from app.platform.lens_runs import LensVersion
 from app.providers import Prompt
-
-#: A persona's note is cut here, as the platform's editor does.
-PERSONA_MAX_CHARS = 1_000
 
 #: The memory mode of battles in which every agent competes as its bare model.
 CLEAN_ROOM = "clean_room"

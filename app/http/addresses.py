@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
-Address = IPv4Address | IPv6Address
-
 _REFUSED_IPV4 = {
     "0.0.0.0/8": "this network",
     "10.0.0.0/8": "private",

@@ -1,0 +1,1 @@
+"""The platform's rows: what is read of them, typed, and what is written to them."""

@@ -17,6 +17,9 @@ from app.settings import settings
 #: The platform refuses longer submissions; an answer is cut here, and its submission's metadata says so.
 SUBMISSION_MAX_CHARS = 20_000
 
+#: A persona's note is cut here, as the platform's editor does.
+PERSONA_MAX_CHARS = 1_000
+
 #: What worker.fn_battle_problem answers, for people.
 _PROBLEMS = {
     "battle.deleted": "the battle was deleted",

@@ -7,13 +7,11 @@ from enum import StrEnum
 from typing import Literal
 from uuid import UUID
 
-from psycopg2.extensions import cursor
 from psycopg2.extras import Json
 from pydantic import BaseModel, JsonValue
 
 from app.database import Database
 from app.platform.json_values import storable
-from app.platform.rows import only_row
 
 
 class RunEventType(StrEnum):
@@ -76,12 +74,6 @@ class Outgoing(BaseModel):
 def event_parameters(events: Sequence[RunEvent]) -> list[Json]:
     """Events as an argument of type jsonb[]."""
     return [Json({"type": event.type.value, "payload": storable(event.payload)}) for event in events]
-
-
-def append_events(tx: cursor, run_id: UUID, events: Sequence[RunEvent]) -> int:
-    """Add events to a run's log in this transaction, tell its followers, and return the last number."""
-    tx.execute("SELECT worker.append_run_events(%s, %s::jsonb[]) AS last", (run_id, event_parameters(events)))
-    return int(only_row(tx)["last"])
 
 
 def follower_of(database: Database, run_id: UUID) -> Follower:

@@ -84,12 +84,6 @@ def finish_inspection(database: Database, window: Window, actions: Sequence[Acti
         return [dict(row) for row in tx.fetchall()]
 
 
-def address_source(database: Database) -> str | None:
-    """Where voters' addresses are known from, or None where same-address clusters can't be found."""
-    source: str | None = database.call("SELECT worker.fn_vote_address_source() AS source")[0]["source"]
-    return source
-
-
 def _vote(row: _VoteRow) -> Vote:
     return Vote(
         vote_id=row.vote_id,

@@ -189,9 +189,3 @@ def finish_run(
 def fail_run(tx: cursor, run_id: UUID, error: JobError) -> None:
     """Fail a run with its error, and keep it among the platform's dead letters."""
     tx.execute("SELECT worker.fail_workflow_run(%s, %s, %s)", (run_id, error.code, storable(error.message)))
-
-
-def wake_run(database: Database, run_id: UUID, node_id: UUID | None = None) -> bool:
-    """Give a run's nodes, or one, their turn that wait for other work; False when it isn't put down."""
-    rows = database.call("SELECT worker.wake_workflow_run(%s, %s) AS woken", (run_id, node_id))
-    return bool(rows[0]["woken"])

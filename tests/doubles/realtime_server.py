@@ -55,7 +55,6 @@ class Seen:
 
     joins: int = 0
     subscriptions: int = 0
-    heartbeats: int = 0
     renewals: int = 0
 
 
@@ -205,7 +204,6 @@ class RealtimeServer:
     async def _answer(self, connection: ServerConnection, frame: dict[str, Any]) -> None:
         match frame["event"]:
             case "heartbeat":
-                self.seen.heartbeats += 1
                 await self._send(connection, "phoenix", "phx_reply", _ok({}), frame["ref"])
             case "phx_join":
                 await self._join(connection, frame)

@@ -17,7 +17,6 @@ from app.broker import LeaseBroker
 from app.database import Database
 from app.local.votes import Ballot, cast
 from app.platform.battle_moves import close_battles
-from app.platform.votes import address_source
 from tests.integration.conftest import running_worker
 from tests.integration.vote_rows import voting_battle
 from tests.sql import call
@@ -119,10 +118,10 @@ def test_votes_behind_one_address_are_flagged(connection: Connection, battle: UU
 def test_a_database_without_addresses_is_inspected_all_the_same(
     connection: Connection, superuser: Connection, jobs_database: Database, battle: UUID, inspect: Inspect
 ) -> None:
-    assert address_source(jobs_database) == "auth.sessions"
+    assert call(connection, "SELECT worker.fn_vote_address_source()") == "auth.sessions"
     cast(connection, battle, honest())
     call(superuser, "DROP TABLE auth.sessions; SELECT 1")
-    assert address_source(jobs_database) is None
+    assert call(connection, "SELECT worker.fn_vote_address_source()") is None
     inspect(battle)
     assert call(connection, "SELECT votes_seen FROM worker.vote_inspections") == 120
 

@@ -23,7 +23,7 @@ from app.local.workflows import EdgeSeed, NodeSeed, SeededWorkflow, enqueue_work
 from app.nodes import registry
 from app.nodes.task import Task
 from app.platform.parked_nodes import Answered, answer_node
-from app.platform.workflows import WorkflowRun, wake_run
+from app.platform.workflows import WorkflowRun
 from app.settings import settings
 from app.workflow import Output, Park, Usage, WaitingReason
 from tests.integration.conftest import running_worker
@@ -37,6 +37,7 @@ from tests.integration.workflow_rows import (
     rows,
     run_row,
     update,
+    wake_run,
 )
 from tests.sql import call
 from tests.waiting import eventually
@@ -430,12 +431,12 @@ def test_a_node_that_waits_for_other_work_is_woken_without_an_answer(
     workflow = make_workflow(connection, nodes, [])
     run_id = enqueue_workflow_run(connection, workflow.workflow_id)
     await_rest(connection)
-    assert wake_run(jobs_database, run_id)
+    assert wake_run(connection, run_id)
     two_looks = "SELECT memo ->> 'looks' FROM worker.parked_nodes WHERE node_id = %s"
     eventually(lambda: call(connection, two_looks, workflow.nodes["work"]) == "2", what="another look")
     await_rest(connection)
     done.set()
-    assert wake_run(jobs_database, run_id, workflow.nodes["work"])
+    assert wake_run(connection, run_id, workflow.nodes["work"])
     eventually(lambda: node(connection, workflow.nodes["work"])["status"] == "completed", what="its end")
     assert node(connection, workflow.nodes["work"])["output_data"]["looks"] == 3
     assert node(connection, workflow.nodes["person"])["status"] == "awaiting_dependency"

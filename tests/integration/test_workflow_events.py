@@ -12,7 +12,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from app.database import Database
 from app.local.platform import Seeded
 from app.local.workflows import enqueue_workflow_run, make_workflow
-from app.platform.run_events import RunEvent, RunEventType, append_events, follower_of
+from app.platform.run_events import RunEvent, RunEventType, event_parameters, follower_of
 from app.platform.workflows import NodeWrite, RunHold, finish_run
 from tests.integration.workflow_rows import BOTH_PLATFORMS, hold_of, must_claim, rows
 from tests.sql import call
@@ -73,7 +73,9 @@ def test_events_and_the_state_they_tell_of_come_together_or_not_at_all(
     jobs_database: Database, connection: Connection, hold: RunHold
 ) -> None:
     with pytest.raises(ZeroDivisionError), jobs_database.transaction() as tx:
-        append_events(tx, hold.run_id, [started(1)])
+        tx.execute(
+            "SELECT worker.append_run_events(%s, %s::jsonb[])", (hold.run_id, event_parameters([started(1)]))
+        )
         raise ZeroDivisionError
     assert log_of(connection, hold.run_id) == []
     assert told(connection) == []

@@ -15,7 +15,7 @@ from app.local.platform import Seeded
 from app.local.teams import make_agent
 from app.local.workflows import SeededWorkflow, enqueue_workflow_run, make_schedule, make_workflow
 from app.platform.run_events import RunEvent, RunEventType
-from app.platform.workflows import NodeWrite, RunHold, Verdict, fail_run, finish_run, wake_run
+from app.platform.workflows import NodeWrite, RunHold, Verdict, fail_run, finish_run
 from tests.integration.workflow_rows import (
     BOTH_PLATFORMS,
     claim,
@@ -25,6 +25,7 @@ from tests.integration.workflow_rows import (
     rows,
     run_row,
     update,
+    wake_run,
 )
 from tests.sql import call, sqlstate_of
 
@@ -300,7 +301,7 @@ def test_a_schedule_learns_how_its_run_ended(
 def test_a_run_that_was_put_down_can_be_woken(
     jobs_database: Database, connection: Connection, claimed: Claimed, hold: RunHold
 ) -> None:
-    assert not wake_run(jobs_database, hold.run_id)
+    assert not wake_run(connection, hold.run_id)
     claimed.release()
     rows(
         connection,
@@ -308,6 +309,6 @@ def test_a_run_that_was_put_down_can_be_woken(
         " WHERE message ->> 'actor_name' = 'execute_workflow_run'",
         claimed.message_id,
     )
-    assert wake_run(jobs_database, hold.run_id)
+    assert wake_run(connection, hold.run_id)
     assert call(connection, "SELECT bool_and(mtime <= now()) FROM dramatiq.queue")
-    assert not wake_run(jobs_database, uuid4())
+    assert not wake_run(connection, uuid4())

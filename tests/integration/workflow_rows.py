@@ -69,6 +69,13 @@ def update(session: Connection, table: str, row_id: UUID, **columns: Any) -> Non
     rows(session, f"UPDATE {table} SET {assignments} WHERE id = %s", *values, row_id)
 
 
+def wake_run(session: Connection, run_id: UUID, node_id: UUID | None = None) -> bool:
+    """Give a run's nodes, or one, their turn that wait for other work; False when it isn't put down."""
+    return bool(
+        rows(session, "SELECT worker.wake_workflow_run(%s, %s) AS woken", run_id, node_id)[0]["woken"]
+    )
+
+
 def age(session: Connection, run_id: UUID, interval: str = "10 minutes") -> None:
     """Let a run's heartbeat stop that long ago."""
     rows(

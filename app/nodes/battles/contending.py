@@ -11,11 +11,9 @@ from app import providers
 from app.nodes.battles.naming import OfBattle, OptionalId
 from app.nodes.registry import Effect, node_type
 from app.nodes.task import Task
+from app.platform.battles import PERSONA_MAX_CHARS
 from app.workflow import NodeFailure, Output
 from app.workflow.values import JsonObject, compact_json, stringify
-
-#: A persona's note is cut here, as the platform's editor does.
-PERSONA_MAX_CHARS = 1_000
 
 Slot = Annotated[str, Field(pattern=r"^[A-Za-z]$")]
 
