@@ -10,7 +10,7 @@ from uuid import UUID
 
 import structlog
 from psycopg2.extensions import cursor
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from app.database import Database
 from app.errors import GiveUp, RetryLater
@@ -52,13 +52,17 @@ class _Due(BaseModel):
         return self.expires_at is not None and self.expires_at <= datetime.now(UTC)
 
 
+#: No token lives for longer than ten years; a date must be able to hold its end.
+MOST_SECONDS = 10 * 365 * 24 * 3600
+
+
 class _Tokens(BaseModel):
     """What the token endpoint gives (RFC 6749, 5.1); scopes that it leaves out are as they were."""
 
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
 
     access_token: SecretStr = Field(min_length=1)
-    expires_in: PositiveInt = 3600
+    expires_in: int = Field(default=3600, gt=0, le=MOST_SECONDS)
     refresh_token: SecretStr | None = None
     scope: str | None = None
 
