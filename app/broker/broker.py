@@ -12,7 +12,6 @@ does, by refusing the results of all attempts but the newest.
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Iterable
 from typing import Any, cast
 
@@ -24,11 +23,9 @@ from dramatiq.errors import ConnectionError as BrokerConnectionError
 from dramatiq_pg import PostgresBroker
 from psycopg2.extensions import cursor
 
-from app.broker.deliveries import Deliveries, Delivery, QueuePolicy
+from app.broker.deliveries import Delivery, QueuePolicy
 from app.broker.envelope import encode
-from app.broker.finisher import HAND_BACK_SECONDS, Ended, Finisher
-from app.broker.lease import Lease
-from app.broker.taker import Taker
+from app.broker.post_office import LeaseConsumer, PostOffice
 from app.broker.work_queue import WorkQueue
 from app.database import CONNECTION_ERRORS, Database
 from app.settings import Settings
@@ -72,7 +69,7 @@ class LeaseBroker(PostgresBroker):
         self._settings = settings
         self._policies = policies or {}
         self._enqueue_retry_seconds = enqueue_retry_seconds
-        self._post: _PostOffice | None = None
+        self._post: PostOffice | None = None
         super().__init__(
             pool=database,
             results=False,
@@ -145,7 +142,7 @@ class LeaseBroker(PostgresBroker):
             raise RuntimeError("a consumer needs a worker: start one before consuming")
         self._post.deliveries.open_inbox(queue_name)
         self._post.taker.queue_opened()
-        return _LeaseConsumer(self._post, queue_name, timeout / 1000)
+        return LeaseConsumer(self._post, queue_name, timeout / 1000)
 
     @property
     def process_id(self) -> str | None:
@@ -154,7 +151,7 @@ class LeaseBroker(PostgresBroker):
 
     def open_post_office(self, threads: int) -> None:
         """Start the threads that carry messages between the table and `threads` worker threads."""
-        self._post = _PostOffice(self._settings, threads, self._policies)
+        self._post = PostOffice(self._settings, threads, self._policies)
 
     def job_began(self, delivery: Delivery) -> None:
         """Note that a thread has begun a job."""
@@ -180,73 +177,6 @@ class LeaseBroker(PostgresBroker):
     def close(self) -> None:
         """Close the connections of the jobs."""
         self._database.close()
-
-
-class _PostOffice:
-    """The three threads of a process, and what they share."""
-
-    def __init__(self, settings: Settings, threads: int, policies: dict[str, QueuePolicy]) -> None:
-        dsn = settings.database_url.get_secret_value()
-        self.process_id = str(uuid.uuid4())
-        self.deliveries = Deliveries(threads, policies)
-        self.finisher = Finisher(dsn, self.process_id)
-        self.taker = Taker(
-            dsn,
-            self.process_id,
-            self.deliveries,
-            poll_seconds=settings.broker_poll_seconds,
-            finisher=self.finisher,
-        )
-        self.lease = Lease(
-            dsn,
-            self.process_id,
-            self.deliveries,
-            worker_id=settings.instance_id,
-            threads=threads,
-            lease_seconds=settings.broker_lease_seconds,
-            stall_seconds=settings.broker_stall_seconds,
-            on_begun=self.taker.lease_begun,
-        )
-        for thread in (self.lease, self.finisher, self.taker):
-            thread.start()
-
-    def end(self, delivery: Delivery, *, rejected: bool) -> None:
-        """Free the delivery's thread and have its ending written."""
-        message = encode(delivery) if rejected else None
-        self.finisher.write(Ended(delivery.message_id, delivery.number, rejected, message))
-        self.deliveries.end(delivery)
-        self.taker.thread_freed()
-
-    def close(self) -> None:
-        for thread in (self.taker, self.lease, self.finisher):
-            thread.stop()
-            thread.join(HAND_BACK_SECONDS)
-            if thread.is_alive():
-                log.warning("thread did not end in time; the lease will run out", thread=thread.name)
-
-
-class _LeaseConsumer(Consumer):
-    """One queue's messages, as Dramatiq's consumer thread wants them."""
-
-    def __init__(self, post: _PostOffice, queue_name: str, timeout_seconds: float) -> None:
-        self._post = post
-        self._queue_name = queue_name
-        self._timeout_seconds = timeout_seconds
-
-    def __next__(self) -> Delivery | None:
-        return self._post.deliveries.next(self._queue_name, self._timeout_seconds)
-
-    def ack(self, message: Delivery) -> None:
-        self._post.end(message, rejected=False)
-
-    def nack(self, message: Delivery) -> None:
-        self._post.end(message, rejected=True)
-
-    def requeue(self, messages: Iterable[Delivery]) -> None:
-        """Nothing to do: what a process still holds when its worker has stopped is given back together."""
-
-    def close(self) -> None:
-        """Nothing to close: the connections belong to the process."""
 
 
 class _Lifecycle(Middleware):
