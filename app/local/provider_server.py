@@ -86,7 +86,7 @@ class ProviderServer(PatientServer):
         """Let the next answers of a model (by its wire name) be these, one each, instead of the prompt."""
         self._lines.add(model, texts)
 
-    def wait_for_calls(self, count: int, timeout: float = 10.0) -> list[Call]:
+    def wait_for_calls(self, count: int, timeout: float = 60.0) -> list[Call]:
         """Wait until `count` calls have come in all and return all of them; raises `TimeoutError`."""
         with self._changed:
             if not self._changed.wait_for(lambda: len(self.calls) >= count, timeout):

@@ -34,7 +34,7 @@ def test_a_job_whose_worker_is_killed_is_done_once_by_another(
     provider.hold()
     doomed = workers.start(**BATTLES)
     battle = enqueue_battle(connection, *CONTENDERS, task_prompt="Praise the sea")
-    provider.wait_for_calls(2, timeout=20)
+    provider.wait_for_calls(2)
     doomed.kill()
     workers.start(**BATTLES)
     provider.release()

@@ -123,7 +123,7 @@ def test_dev_serves_runs_refuses_a_second_one_and_leaves_nothing_running(tmp_pat
         assert dev.stdout is not None
         assert "Stopped." in dev.stdout.read()
         assert dev.wait(60) == 0
-    _, alive = psutil.wait_procs(family, timeout=10)
+    _, alive = psutil.wait_procs(family, timeout=60)
     assert alive == []
     assert running_state(tmp_path / DATA_FOLDER) is None
 

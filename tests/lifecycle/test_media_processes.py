@@ -49,7 +49,7 @@ def test_a_worker_that_is_killed_while_it_orders_costs_no_second_order(
     provider.hold()
     doomed = workers.start()
     run = queue_video(connection)
-    provider.wait_for_calls(1, timeout=20)
+    provider.wait_for_calls(1)
     doomed.kill()
     workers.start()
     assert end_of(connection, run) == "failed provider.submission_unknown"

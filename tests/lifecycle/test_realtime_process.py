@@ -37,7 +37,7 @@ def realtime(dsn: str, log_path: Path, **environment: str) -> Iterator[subproces
         yield process
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(40)
         print(log_path.read_text())
 
 

@@ -116,7 +116,7 @@ def test_sigterm_drains_all_processes(
     provider.release()
     assert running.process.wait(40) == 0
     assert call(connection, "SELECT status FROM execution.runs WHERE id = %s", run) == "succeeded"
-    assert psutil.wait_procs(family, timeout=5)[1] == []
+    assert psutil.wait_procs(family, timeout=60)[1] == []
     assert {event["process"] for event in running.logged("process stopped")} == {
         "worker",
         "scheduler",
@@ -141,8 +141,8 @@ def test_a_killed_child_is_started_anew_and_a_second_signal_kills(
     running.process.send_signal(signal.SIGINT)
     eventually(lambda: running.logged("stopping"), what="the beginning of the end")
     running.process.send_signal(signal.SIGINT)
-    assert running.process.wait(10) == 1
-    assert psutil.wait_procs(family, timeout=5)[1] == []
+    assert running.process.wait(40) == 1
+    assert psutil.wait_procs(family, timeout=60)[1] == []
 
 
 def test_nothing_outlives_a_killed_supervisor_and_nothing_listens(running: Running) -> None:
@@ -155,7 +155,7 @@ def test_nothing_outlives_a_killed_supervisor_and_nothing_listens(running: Runni
     ]
     assert listening == []
     running.process.kill()
-    assert psutil.wait_procs(family, timeout=20)[1] == []
+    assert psutil.wait_procs(family, timeout=60)[1] == []
 
 
 def test_settings_that_can_not_be_used_are_said_before_anything_starts(tmp_path: Path) -> None:

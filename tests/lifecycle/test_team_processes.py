@@ -78,7 +78,7 @@ def test_a_deploy_lets_a_turn_finish_and_the_next_process_goes_on(
     team_run = enqueue_team_run(
         connection, team.lead_id, team_id=team.team_id, inputs={"task": "Praise the sea."}
     )
-    provider.wait_for_calls(1, timeout=20)
+    provider.wait_for_calls(1)
     worker.terminate()
     taking = (
         "SELECT count(*) FROM pg_stat_activity"

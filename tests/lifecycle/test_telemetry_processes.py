@@ -121,7 +121,7 @@ def test_the_scheduler_pushes_what_status_shows(
         eventually(lambda: collector.points("lf_worker.queue.oldest_age"), what="the gauges")
     finally:
         scheduler.terminate()
-        scheduler.wait(10)
+        scheduler.wait(40)
     assert collector.points("lf_worker.jobs.queued")[(("lf_worker.job.kind", "lens_run"),)] == 3
     queue = (("messaging.destination.name", "lens_runs"),)
     assert collector.points("lf_worker.queue.waiting")[queue] == 3

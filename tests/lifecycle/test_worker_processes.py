@@ -65,7 +65,7 @@ def test_a_run_that_kills_every_worker_ends_as_poison(
     run = queue_run(connection)
     for deaths in range(2):
         doomed = workers.start(WORKER_JOB_MAX_DEATHS="2")
-        provider.wait_for_calls(deaths + 1, timeout=20)
+        provider.wait_for_calls(deaths + 1)
         doomed.kill()
     workers.start(WORKER_JOB_MAX_DEATHS="2")
     eventually(lambda: status_of(connection, run) == "failed", what="the end of the poison run")
@@ -124,7 +124,7 @@ def test_a_worker_that_was_frozen_can_not_overwrite_its_successor(
     provider.wait_for_calls(1)
     frozen.pause()
     workers.start()
-    provider.wait_for_calls(2, timeout=20)
+    provider.wait_for_calls(2)
     provider.release()
     wait_for_success(connection, run)
     frozen.resume()

@@ -145,7 +145,7 @@ def test_a_frozen_worker_can_not_write_over_its_successor(
     provider.wait_for_calls(2)
     frozen.pause()
     workers.start(**ENVIRONMENT)
-    provider.wait_for_calls(4, timeout=20)
+    provider.wait_for_calls(4)
     provider.release()
     await_success(connection, run_id)
     before = call(connection, "SELECT count(*) FROM lenses.workflow_run_events")
@@ -188,7 +188,7 @@ def test_a_restart_of_postgres_in_mid_run_buys_nothing_twice(
             run_id = enqueue_workflow_run(session, workflow.workflow_id, inputs=INPUTS)
         provider.hold()
         workers.start(DATABASE_URL=server.dsn, **ENVIRONMENT)
-        provider.wait_for_calls(2, timeout=20)
+        provider.wait_for_calls(2)
         server.restart()
         provider.release()
         with closing(eventually(lambda: _reconnect(server.dsn), what="the server's return")) as session:
