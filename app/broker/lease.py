@@ -66,6 +66,8 @@ class Lease(SessionThread):
         rescue_from = time.monotonic() + self._lease_seconds
         while not self._stopping.is_set():
             self._renew(session, rescue=time.monotonic() >= rescue_from)
+            with session.cursor() as row:
+                row.execute("SELECT worker.raise_floors(%s)", (self._deliveries.queues,))
             self._stopping.wait(self._lease_seconds / RENEWALS_PER_LEASE)
 
     def _renew(self, session: connection, *, rescue: bool) -> None:

@@ -14,6 +14,8 @@ from app.database import Database
 from app.settings import settings
 from tests.integration.broker_rows import Gate, Journal, rows, wait_until_empty
 from tests.integration.conftest import running_worker
+from tests.sql import call
+from tests.waiting import eventually
 
 #: Longer than what counts as a short job, so that nothing is taken ahead of its turn.
 JOB_SECONDS = 0.03
@@ -182,3 +184,24 @@ def test_a_queue_keeps_to_its_policy_after_a_run_of_short_jobs(
             gate.open()
         wait_until_empty(connection)
     assert gate.most == 2
+
+
+def test_a_message_below_the_floor_of_its_queue_is_found_with_the_next_lease(
+    jobs_database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As from a transaction that was open for long: its messages are older than what was done meanwhile."""
+    monkeypatch.setenv("WORKER_BROKER_LEASE_SECONDS", "1")
+    monkeypatch.setenv("WORKER_BROKER_POLL_SECONDS", "60")
+    settings.cache_clear()
+    broker = broker_with(jobs_database)
+    journal = Journal()
+    note = dramatiq.actor(journal.write, actor_name="note", queue_name="floored")
+    with running_worker(broker):
+        note.send("new")
+        journal.wait_for(1)
+        floor = "SELECT floor FROM worker.queue_floors WHERE queue_name = 'floored'"
+        eventually(lambda: call(connection, floor), what="a floor")
+        sent = note.message("old")
+        with connection, connection.cursor() as tx:
+            broker.enqueue_in(tx, sent, delay_ms=-3_600_000)  # an hour ago
+        assert journal.wait_for(2) == ["new", "old"]

@@ -90,16 +90,63 @@ BEGIN
     RETURN v_count;
 END $$;
 
+-- Below this nothing waits in a queue. While somebody keeps an old view of the database, Postgres removes none of
+-- the index entries of messages that have gone, and all of them stand before those that wait: whoever looks for
+-- the first one begins here. Processes raise the floors with their leases; what is sent with an older time than
+-- that, by a long transaction, is found by the next of them.
+CREATE TABLE worker.queue_floors (
+    queue_name text PRIMARY KEY,
+    floor timestamptz NOT NULL
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 100);
+
+CREATE FUNCTION worker.fn_floor(p_queue text) RETURNS timestamptz
+LANGUAGE sql STABLE SET search_path = '' AS $$
+    SELECT coalesce((SELECT f.floor FROM worker.queue_floors f WHERE f.queue_name = p_queue), '-infinity')
+$$;
+
+-- The time of the message that is next in a queue, or null.
+CREATE FUNCTION worker.fn_first_turn(p_queue text) RETURNS timestamptz
+LANGUAGE plpgsql STABLE SET search_path = '' SET enable_seqscan = off AS $$
+DECLARE
+    v_floor timestamptz := worker.fn_floor(p_queue);
+BEGIN
+    RETURN (SELECT w.mtime FROM dramatiq.queue w
+            WHERE w.queue_name = p_queue AND w.state = 'queued' AND w.mtime >= v_floor
+            ORDER BY w.mtime LIMIT 1);
+END $$;
+
+-- Raise the floors of these queues to ten seconds before whatever waits. Rarely, since each change leaves a
+-- dead row too; but at once where something older waits.
+CREATE FUNCTION worker.raise_floors(p_queues text[]) RETURNS void
+LANGUAGE sql SET search_path = '' SET enable_seqscan = off AS $$
+    WITH looked AS MATERIALIZED (
+        SELECT q.name, least(now(), m.first_turn) - interval '10 seconds' AS new_floor, o.floor,
+               coalesce(o.floor > m.first_turn, false) AS is_too_high
+        FROM unnest(p_queues) AS q (name)
+        LEFT JOIN LATERAL (
+            SELECT w.mtime AS first_turn FROM dramatiq.queue w
+            WHERE w.queue_name = q.name AND w.state = 'queued' ORDER BY w.mtime LIMIT 1) AS m ON true
+        LEFT JOIN worker.queue_floors o ON o.queue_name = q.name
+    ), told AS MATERIALIZED (
+        SELECT pg_notify('dramatiq.' || l.name || '.enqueue', '') FROM looked l WHERE l.is_too_high
+    )
+    INSERT INTO worker.queue_floors AS f (queue_name, floor)
+    SELECT l.name, l.new_floor FROM looked l
+    WHERE (SELECT count(*) FROM told) >= 0
+      AND (l.floor IS NULL OR l.is_too_high OR l.floor < l.new_floor - interval '5 seconds')
+    ORDER BY l.name
+    ON CONFLICT (queue_name) DO UPDATE SET floor = excluded.floor
+$$;
+
 -- The place in line of a message that was put down in good order: before all that wait in its queue, since it
 -- had its turn, and before what was sent since to others. Senders write what they like as a timestamp.
 CREATE FUNCTION worker.fn_front(p_queue text, p_message jsonb) RETURNS timestamptz
 LANGUAGE sql STABLE SET search_path = '' AS $$
-    SELECT least(
-        (SELECT w.mtime FROM dramatiq.queue w WHERE w.queue_name = p_queue AND w.state = 'queued'
-         ORDER BY w.mtime LIMIT 1) - interval '1 microsecond',
+    SELECT greatest(worker.fn_floor(p_queue), least(
+        worker.fn_first_turn(p_queue) - interval '1 microsecond',
         now() - interval '1 second' - interval '1 millisecond' * least(86400000, greatest(0,
             extract(epoch FROM now()) * 1000 - CASE WHEN jsonb_typeof(p_message -> 'message_timestamp') = 'number'
-                THEN (p_message ->> 'message_timestamp')::numeric END)))
+                THEN (p_message ->> 'message_timestamp')::numeric END))))
 $$;
 
 -- Put a message back for another try; false when the process that asks no longer holds it.
@@ -202,7 +249,7 @@ BEGIN
 
     RETURN QUERY
     WITH open_queues AS MATERIALIZED (
-        SELECT q.name, q.handicap_ms, least(q.cap, p_limit, c.max_in_flight - (
+        SELECT q.name, q.handicap_ms, worker.fn_floor(q.name) AS floor, least(q.cap, p_limit, c.max_in_flight - (
             SELECT count(*) FROM dramatiq.queue h
             WHERE c.max_in_flight IS NOT NULL AND h.queue_name = q.name AND h.state = 'consumed')) AS room
         FROM unnest(p_queues, p_caps, p_handicaps_ms) AS q (name, cap, handicap_ms)
@@ -213,7 +260,7 @@ BEGIN
         FROM open_queues q
         CROSS JOIN LATERAL (
             SELECT w.message_id, w.mtime FROM dramatiq.queue w
-            WHERE w.queue_name = q.name AND w.state = 'queued' AND w.mtime <= now()
+            WHERE w.queue_name = q.name AND w.state = 'queued' AND w.mtime BETWEEN q.floor AND now()
             ORDER BY w.mtime
             LIMIT greatest(q.room, 0)
             FOR UPDATE SKIP LOCKED

@@ -262,15 +262,16 @@ CREATE FUNCTION worker.fn_next_turn(p_queue text, p_owner text, p_count integer)
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     v_step interval := worker.fn_turn_step(p_owner);
-    v_turn timestamptz;
+    v_turn timestamptz := worker.fn_first_turn(p_queue);
 BEGIN
-    SELECT w.mtime INTO v_turn FROM dramatiq.queue w
-    WHERE w.queue_name = p_queue AND w.state = 'queued' ORDER BY w.mtime LIMIT 1;
     IF v_turn <= now() THEN
         v_turn := greatest(v_turn, v_step + (
             SELECT t.last_turn FROM worker.owner_turns t WHERE t.queue = p_queue AND t.owner = p_owner));
     ELSE
         v_turn := now() - interval '1 second';
+        IF p_count = 1 THEN
+            RETURN v_turn;  -- nobody waits: one ticket needs no account, and a row written each time would bloat
+        END IF;
     END IF;
     -- The platform's transaction may be long: whoever finds an owner's turns taken doesn't wait for them.
     IF pg_try_advisory_xact_lock(hashtext('worker.owner_turns'), hashtext(p_queue || p_owner)) THEN
