@@ -56,7 +56,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
 def declare(gate: Gate, *, hangs: int) -> None:
     """Lens runs of which the first so many attempts hang."""
 
-    @work("lens_run", queue="lens_runs", job=LensRun, fail=fail_run, time_limit_ms=200)
+    @work("lens_run", queue="lens_runs", job=LensRun, fail=fail_run, time_limit_ms=1_000)
     def execute_lens_run(claim: Claim[LensRun]) -> None:
         gate.attempts.append(claim.attempt)
         if len(gate.attempts) <= hangs:
