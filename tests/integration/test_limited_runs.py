@@ -111,14 +111,15 @@ def test_a_model_that_fails_is_left_alone_and_its_runs_wait_instead_of_failing(
             lambda: call(connection, "SELECT count(*) = 1 FROM worker.breakers WHERE state = 'open'"),
             what="an open breaker",
         )
-        opened_at, calls = time.monotonic(), len(provider.calls)
+        opened_at = time.monotonic()
         enqueue_lens_runs(connection, 3, model="gpt-4o", inputs={"prompt": "later"})
         wait_until(connection, "succeeded", 7)
         eventually(
             lambda: call(connection, "SELECT state = 'closed' FROM worker.breakers"), what="a closed breaker"
         )
     assert len(provider.calls) == 4 + 7
-    assert provider.calls[calls].received_at - opened_at >= 2.5
+    # What had its passage when the breaker opened may still arrive.
+    assert not [done for done in provider.calls if 0.5 < done.received_at - opened_at < 2.5]
 
 
 def test_a_persons_key_that_is_refused_is_not_tried_again_and_the_platforms_goes_on(
