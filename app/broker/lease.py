@@ -18,7 +18,7 @@ RENEWALS_PER_LEASE = 3.5
 
 _RENEW = """
     SELECT worker.renew_lease(%s, %s, %s, %s), CASE WHEN %s THEN worker.rescue_messages(%s) ELSE 0 END,
-           worker.return_forgotten_messages(%s, %s::uuid[], %s::integer[], %s)
+           worker.return_forgotten_messages(%s, %s::uuid[], %s::integer[], %s), worker.raise_floors(%s)
 """
 
 
@@ -66,8 +66,6 @@ class Lease(SessionThread):
         rescue_from = time.monotonic() + self._lease_seconds
         while not self._stopping.is_set():
             self._renew(session, rescue=time.monotonic() >= rescue_from)
-            with session.cursor() as row:
-                row.execute("SELECT worker.raise_floors(%s)", (self._deliveries.queues,))
             self._stopping.wait(self._lease_seconds / RENEWALS_PER_LEASE)
 
     def _renew(self, session: connection, *, rescue: bool) -> None:
@@ -83,9 +81,10 @@ class Lease(SessionThread):
                     [delivery.message_id for delivery in known],
                     [delivery.number for delivery in known],
                     self._lease_seconds,
+                    self._deliveries.queues,
                 ),
             )
-            is_new, rescued, forgotten = row.fetchone() or (False, 0, 0)
+            is_new, rescued, forgotten, _ = row.fetchone() or (False, 0, 0, None)
         if is_new:
             if self._held_before:
                 log.warning("lease was lost", process=self._terms[0], lease_seconds=self._lease_seconds)
