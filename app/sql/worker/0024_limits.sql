@@ -317,8 +317,9 @@ BEGIN
                 p_ticket, v_provider, v_limit.model, p_key, p_owner, v_bucket.tag);
             IF v_bucket.soonest_seconds > 0 OR v_first.tag < v_tag THEN
                 DELETE FROM worker.passages a WHERE a.ticket = p_ticket;
-                RETURN worker.fn_wait_in_line_ms(v_provider, v_limit.model, p_key, v_tag,
-                                                 v_bucket.soonest_seconds, v_bucket.pace);
+                RETURN worker.fn_wait_in_line_ms(
+                    v_provider, v_limit.model, p_key, v_tag, v_bucket.tag, v_bucket.soonest_seconds,
+                    v_bucket.pace);
             END IF;
         END IF;
         INSERT INTO worker.passages AS a (ticket, provider, model, key, tokens, expires_at)
@@ -330,24 +331,27 @@ BEGIN
 END $$;
 
 -- How long a ticket with a place in line waits. The first comes when there may be room; others are called, and
--- look by themselves about when those ahead of them should have passed.
+-- look by themselves about when those ahead of them should have passed: an owner's tickets are a step apart, and
+-- all lines move together, so the distance of tags tells how many those are without counting them.
 CREATE FUNCTION worker.fn_wait_in_line_ms(
-    p_provider text, p_model text, p_key text, p_tag double precision, p_soonest_seconds double precision,
-    p_pace double precision
+    p_provider text, p_model text, p_key text, p_tag double precision, p_passed double precision,
+    p_soonest_seconds double precision, p_pace double precision
 ) RETURNS integer
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
-    v_ahead integer;
+    v_weights double precision;
 BEGIN
-    SELECT count(*) INTO v_ahead FROM (
-        SELECT FROM worker.waiters w
-        WHERE w.provider = p_provider AND w.model = p_model AND w.key = p_key AND w.tag < p_tag
-        LIMIT 10000) AS ahead;
-    IF v_ahead = 0 THEN
+    IF NOT EXISTS (SELECT FROM worker.waiters w
+                   WHERE w.provider = p_provider AND w.model = p_model AND w.key = p_key AND w.tag < p_tag) THEN
         RETURN greatest(1, ceil(p_soonest_seconds * 1000));
     END IF;
     PERFORM worker.fn_call_next(p_provider, p_model, p_key, p_soonest_seconds);
-    RETURN ceil(1000 * least(600, p_soonest_seconds + 1 + random() + 1.1 * v_ahead / p_pace));
+    SELECT sum(worker.fn_owner_weight(l.owner)) INTO v_weights FROM (
+        SELECT l.owner FROM worker.lines l
+        WHERE l.provider = p_provider AND l.model = p_model AND l.key = p_key AND l.last_tag > p_passed
+        LIMIT 1000) AS l;
+    RETURN ceil(1000 * least(600, p_soonest_seconds + 1 + random()
+                                  + 1.1 * (p_tag - p_passed) * coalesce(v_weights, 1) / p_pace));
 END $$;
 
 -- Take from the buckets that a ticket passes, and call the next one of each line.
