@@ -174,13 +174,18 @@ END $$;
 
 -- How many events of a run its followers have not been told, and whether the end of the run is among them.
 CREATE FUNCTION worker.fn_untold_events(p_run_id uuid) RETURNS worker.untold_events
-LANGUAGE sql STABLE SET search_path = '' AS $$
+LANGUAGE plpgsql STABLE SET search_path = '' AS $$
+DECLARE
+    v_untold worker.untold_events;
+    v_told bigint := coalesce((
+        SELECT c.published_event_id FROM worker.run_channels c WHERE c.run_id = p_run_id), 0);
+BEGIN
     SELECT count(*), max(e.event_id),
            coalesce(bool_or(e.type IN ('run.completed', 'run.failed', 'run.cancelled', 'run.timed_out')), false)
-    FROM lenses.workflow_run_events e
-    WHERE e.run_id = p_run_id AND e.event_id > coalesce((
-        SELECT c.published_event_id FROM worker.run_channels c WHERE c.run_id = p_run_id), 0)
-$$;
+    INTO v_untold FROM lenses.workflow_run_events e
+    WHERE e.run_id = p_run_id AND e.event_id > v_told;
+    RETURN v_untold;
+END $$;
 
 -- Take the messages that may go out now; they count as sent.
 CREATE FUNCTION worker.fn_take_run_messages(p_run_id uuid, p_max_per_second integer, p_flush boolean)

@@ -124,15 +124,17 @@ LANGUAGE sql IMMUTABLE SET search_path = '' AS $$
     FROM (SELECT lower(trim(p_provider)) AS n) AS named
 $$;
 
--- Whether anything at all could keep a call from being made; it is asked before every claim.
+-- Whether anything at all could keep a call from being made; it is asked before every claim, so it is in
+-- plpgsql, which keeps its plan for the session.
 CREATE FUNCTION worker.fn_calls_are_bound() RETURNS boolean
-LANGUAGE sql STABLE SET search_path = '' AS $$
-    SELECT EXISTS (SELECT FROM worker.provider_limits)
+LANGUAGE plpgsql STABLE SET search_path = '' AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM worker.provider_limits)
         OR EXISTS (SELECT FROM worker.breakers b WHERE b.state <> 'closed')
         OR EXISTS (SELECT FROM worker.provider_pauses p WHERE p.until > now())
         OR EXISTS (SELECT FROM worker.buckets b WHERE b.learnt_requests_per_minute IS NOT NULL
-                                                   OR b.learnt_tokens_per_minute IS NOT NULL)
-$$;
+                                                   OR b.learnt_tokens_per_minute IS NOT NULL);
+END $$;
 
 -- Milliseconds for which a breaker or a pause forbids a call, spread a little; 0 when none does. The call
 -- that finds a breaker's time up is the one that tries; the others look again soon.
