@@ -69,6 +69,7 @@ class Lease(SessionThread):
             self._stopping.wait(self._lease_seconds / RENEWALS_PER_LEASE)
 
     def _renew(self, session: connection, *, rescue: bool) -> None:
+        looked_at = time.monotonic()
         known = self._deliveries.held()
         with session.cursor() as row:
             row.execute(
@@ -80,7 +81,8 @@ class Lease(SessionThread):
                     self._terms[0],
                     [delivery.message_id for delivery in known],
                     [delivery.number for delivery in known],
-                    self._lease_seconds,
+                    # What came since the look is not forgotten, should this thread be held up after it.
+                    self._lease_seconds + time.monotonic() - looked_at,
                     self._deliveries.queues,
                 ),
             )
