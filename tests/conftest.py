@@ -6,7 +6,7 @@ One Postgres serves the whole session. With xdist the controller owns it, since 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from typing import Any
 
@@ -14,6 +14,7 @@ import hypothesis
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812  # the fixture has its name
 
+from app.http import guarded_client
 from app.local.platform import Seeded, seed
 from app.settings import Settings, environment_names, settings
 from tests.databases import PROFILES, Databases, connect_as_worker, running_server
@@ -48,14 +49,34 @@ def _start_server(config: pytest.Config) -> str:
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No setting of the developer's shell or .env file reaches a test; each test reads settings anew."""
+def clean_environment(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No setting of the developer's shell or .env file reaches a test: it has those of its marker alone."""
     for name in environment_names():
         monkeypatch.delenv(name, raising=False)
+    for marker in reversed(list(request.node.iter_markers("environment"))):  # a test's own word comes last
+        for name, value in marker.kwargs.items():
+            monkeypatch.setenv(name, value)
     monkeypatch.setitem(Settings.model_config, "env_file", None)
-    settings.cache_clear()
+    _read_settings_anew()
     yield
+    _read_settings_anew()
+
+
+def _read_settings_anew() -> None:
     settings.cache_clear()
+    guarded_client.cache_clear()
+
+
+@pytest.fixture
+def configure(clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Change settings in the midst of a test: `configure(WORKER_QUEUE="ai")`."""
+
+    def set_all(**environment: str) -> None:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        _read_settings_anew()
+
+    return set_all
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from typing import Any
 from uuid import UUID
 
@@ -24,12 +22,9 @@ from tests.integration.workflow_rows import BOTH_PLATFORMS, rows, run_row, updat
 from tests.sql import call
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.usefixtures("provider")
+
 ENDED = ("completed", "failed", "cancelled", "timed_out")
-
-
-@pytest.fixture
-def database(provider: ProviderServer, jobs_database: Database, seeded: Seeded) -> Database:
-    return jobs_database
 
 
 def delegating(connection: Connection, agent: UUID, **config: Any) -> Ran:
@@ -52,11 +47,8 @@ def go_on(database: Database, ran: Ran) -> Ran:
 def test_an_agent_does_a_task_and_the_node_gives_what_came_of_it(
     provider: ProviderServer, broker: LeaseBroker, connection: Connection, seeded: Seeded
 ) -> None:
-    for name in ("actors.workflow_runs", "actors.team_runs"):
-        sys.modules.pop(name, None)
-        importlib.import_module(name)
     agent = make_agent(connection, "Nia", model="gpt-4o")
-    with running_worker(broker):
+    with running_worker(broker, "actors.workflow_runs", "actors.team_runs"):
         ran = delegating(connection, agent)
         eventually(lambda: run_row(connection, ran.run_id)["status"] in ENDED, what="the run's end")
     (started,) = team_runs(connection)

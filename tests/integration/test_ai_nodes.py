@@ -3,38 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from app.database import Database
-from app.local.platform import Seeded
 from app.local.provider_server import ProviderServer
 from app.local.workflows import EdgeSeed, NodeSeed
-from app.settings import settings
 from app.workflow import InvalidWorkflow
 from tests.integration.node_runs import Ran, execute_once, start
 from tests.integration.workflow_rows import rows
 
+pytestmark = pytest.mark.usefixtures("provider")
+
 GPT = "gpt-4o"
 TEXT = "The kite is red. It flies."
-
-
-@pytest.fixture
-def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[ProviderServer]:
-    with ProviderServer() as server:
-        for name, value in server.environment().items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("OPENAI_API_KEY", "sk-platform-planted-0123456789")
-        settings.cache_clear()
-        yield server
-
-
-@pytest.fixture
-def database(provider: ProviderServer, jobs_database: Database, seeded: Seeded) -> Database:
-    return jobs_database
 
 
 def asking(node_type: str, **config: Any) -> NodeSeed:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Iterator
 from uuid import uuid4
 
@@ -32,22 +30,8 @@ BOTH_PLATFORMS = pytest.mark.parametrize("platform_profile", ["repaired", "fault
 
 
 @pytest.fixture
-def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[ProviderServer]:
-    with ProviderServer() as server:
-        for name, value in server.environment().items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("OPENAI_API_KEY", "sk-platform-planted-0123456789")
-        monkeypatch.setenv("WORKER_RETRY_MIN_BACKOFF_MS", "1")
-        settings.cache_clear()
-        yield server
-
-
-@pytest.fixture
 def worker(provider: ProviderServer, broker: LeaseBroker, seeded: Seeded) -> Iterator[None]:
-    # Importing it declares the actor, on the broker that is set now.
-    sys.modules.pop("actors.battles", None)
-    importlib.import_module("actors.battles")
-    with running_worker(broker):
+    with running_worker(broker, "actors.battles"):
         yield
 
 
@@ -284,9 +268,7 @@ def test_a_battle_that_was_over_before_its_job_was_claimed_costs_no_call(
 ) -> None:
     battle = queue_battle(connection)
     connection.cursor().execute("UPDATE battles.battles SET status = 'archived'")
-    sys.modules.pop("actors.battles", None)
-    importlib.import_module("actors.battles")
-    with running_worker(broker):
+    with running_worker(broker, "actors.battles"):
         ended_jobs(connection, battle)
     assert provider.calls == []
     assert status_of(connection, battle) == "archived"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,29 +14,15 @@ from app.local.battles import make_battles
 from app.local.platform import Seeded
 from app.local.provider_server import ProviderServer
 from app.local.workflows import EdgeSeed, NodeSeed
-from app.settings import settings
 from tests.integration.battle_rows import GPT, MINI, status_of
 from tests.integration.node_runs import Ran, execute_once, start
 from tests.integration.resumed_runs import execute_again, execute_and_lose
 from tests.integration.workflow_rows import BOTH_PLATFORMS, rows, update
 from tests.sql import call
 
+pytestmark = pytest.mark.usefixtures("provider")
+
 MODEL = "gpt-4o"
-
-
-@pytest.fixture
-def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[ProviderServer]:
-    with ProviderServer() as server:
-        for name, value in server.environment().items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("OPENAI_API_KEY", "sk-platform-planted-0123456789")
-        settings.cache_clear()
-        yield server
-
-
-@pytest.fixture
-def database(provider: ProviderServer, jobs_database: Database, seeded: Seeded) -> Database:
-    return jobs_database
 
 
 def a_battle(connection: Connection, votes: tuple[int, int] = (0, 0), **columns: Any) -> UUID:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from uuid import UUID
 
 import pytest
@@ -14,9 +12,8 @@ from app.database import Database
 from app.local.battles import Contender, make_battles
 from app.local.platform import Seeded
 from app.platform.battle_moves import close_battles, promote_battles
-from app.settings import settings
 from tests.integration.battle_rows import GPT, MINI, status_of
-from tests.integration.conftest import running_worker
+from tests.integration.conftest import import_afresh, running_worker
 from tests.sql import call
 from tests.waiting import eventually
 
@@ -193,22 +190,20 @@ def test_a_judged_battle_is_closed_once_there_is_a_verdict(
 
 
 @BOTH_PLATFORMS
+@pytest.mark.environment(BATTLE_AUTO_PROMOTE_INTERVAL_MS="60000")
 def test_the_sweeps_take_a_battle_from_draft_to_its_jobs_and_another_to_its_end(
-    broker: LeaseBroker, connection: Connection, seeded: Seeded, monkeypatch: pytest.MonkeyPatch
+    broker: LeaseBroker, connection: Connection, seeded: Seeded
 ) -> None:
-    monkeypatch.setenv("BATTLE_AUTO_PROMOTE_INTERVAL_MS", "60000")
-    settings.cache_clear()
-    modules = ["schedules.battles", "schedules.promotion", "schedules.finalizing"]
-    for name in modules:
-        sys.modules.pop(name, None)
-    loaded = {name: importlib.import_module(name) for name in modules}
+    starting, promotion, finalizing = import_afresh(
+        "schedules.battles", "schedules.promotion", "schedules.finalizing"
+    )
     rising, (ending,) = draft(connection), voted(connection)
-    loaded["schedules.promotion"].promote_battles.send()
-    loaded["schedules.finalizing"].finalize_battles.send()
+    promotion.promote_battles.send()
+    finalizing.finalize_battles.send()
     with running_worker(broker):
         eventually(lambda: status_of(connection, rising) == "open", what="the promotion")
-        loaded["schedules.battles"].start_battles.send()
-        loaded["schedules.battles"].reclaim_battle_jobs.send()
+        starting.start_battles.send()
+        starting.reclaim_battle_jobs.send()
         eventually(lambda: status_of(connection, rising) == "executing", what="the start")
         eventually(lambda: status_of(connection, ending) == "closed", what="the result")
     assert call(connection, "SELECT count(*) FROM worker.jobs WHERE battle_id = %s", rising) == 2

@@ -6,8 +6,6 @@ in worker.claims; whatever it holds is its own.
 
 from __future__ import annotations
 
-import importlib
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -19,10 +17,9 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from app.broker import LeaseBroker
 from app.local.platform import Seeded, enqueue_lens_runs
 from app.local.provider_server import ProviderServer
-from app.settings import settings
 from tests.databases import connect_as_worker
 from tests.integration.battle_rows import jobs_of, queue_battle, status_of
-from tests.integration.conftest import running_worker
+from tests.integration.conftest import import_afresh, running_worker
 from tests.sql import call
 from tests.waiting import eventually
 
@@ -32,21 +29,8 @@ RUNS = 120
 
 
 @pytest.fixture
-def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[ProviderServer]:
-    with ProviderServer() as server:
-        for name, value in server.environment().items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("OPENAI_API_KEY", "sk-platform-planted-0123456789")
-        settings.cache_clear()
-        yield server
-
-
-@pytest.fixture
 def actors(provider: ProviderServer, broker: LeaseBroker, seeded: Seeded) -> LeaseBroker:
-    for name in ("actors.lens_runs", "actors.battles"):
-        # Importing it declares the actor, on the broker that is set now.
-        sys.modules.pop(name, None)
-        importlib.import_module(name)
+    import_afresh("actors.lens_runs", "actors.battles")
     return broker
 
 

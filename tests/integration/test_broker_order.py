@@ -186,13 +186,11 @@ def test_a_queue_keeps_to_its_policy_after_a_run_of_short_jobs(
     assert gate.most == 2
 
 
+@pytest.mark.environment(WORKER_BROKER_LEASE_SECONDS="1")
 def test_a_message_below_the_floor_of_its_queue_is_found_with_the_next_lease(
-    jobs_database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
+    jobs_database: Database, connection: Connection
 ) -> None:
     """As from a transaction that was open for long: its messages are older than what was done meanwhile."""
-    monkeypatch.setenv("WORKER_BROKER_LEASE_SECONDS", "1")
-    monkeypatch.setenv("WORKER_BROKER_POLL_SECONDS", "60")
-    settings.cache_clear()
     broker = broker_with(jobs_database)
     journal = Journal()
     note = dramatiq.actor(journal.write, actor_name="note", queue_name="floored")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -22,7 +19,6 @@ from app.local.platform import enqueue_lens_run
 from app.local.provider_server import ProviderServer
 from app.local.teams import enqueue_team_run, make_agent
 from app.local.workflows import enqueue_workflow_run, make_workflow
-from app.settings import settings
 from tests.integration.battle_rows import jobs_of, queue_battle, status_of
 from tests.integration.conftest import running_worker
 from tests.integration.webhooks.rows import add_row
@@ -215,24 +211,12 @@ def test_who_cancelled_what_and_why_is_kept(connection: Connection) -> None:
     ]
 
 
-@pytest.fixture
-def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[ProviderServer]:
-    with ProviderServer() as server:
-        for name, value in server.environment().items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("OPENAI_API_KEY", "sk-platform-planted-0123456789")
-        monkeypatch.setenv("WORKER_HEARTBEAT_INTERVAL_MS", "50")
-        settings.cache_clear()
-        yield server
-
-
+@pytest.mark.environment(WORKER_HEARTBEAT_INTERVAL_MS="50")
 def test_a_worker_breaks_off_the_call_of_a_cancelled_run_and_goes_on(
     provider: ProviderServer, broker: LeaseBroker, connection: Connection
 ) -> None:
-    sys.modules.pop("actors.lens_runs", None)
-    importlib.import_module("actors.lens_runs")
     provider.script("gpt-4o", ["hang"])
-    with running_worker(broker, threads=1):
+    with running_worker(broker, "actors.lens_runs", threads=1):
         hanging = queue_run(connection)
         provider.wait_for_calls(1)
         assert cancel(hanging)["was_at_work"]

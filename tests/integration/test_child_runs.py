@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
@@ -18,30 +16,20 @@ from app.engine import execute
 from app.local.platform import Seeded
 from app.local.workflows import EdgeSeed, NodeSeed, SeededWorkflow, enqueue_workflow_run, make_workflow
 from app.platform.workflows import WorkflowRun
-from app.settings import settings
 from tests.integration.conftest import running_worker
 from tests.integration.workflow_rows import BOTH_PLATFORMS, claim, hold_of, must_claim, rows, run_row, update
 from tests.sql import call
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.environment(WORKER_RETRY_MIN_BACKOFF_MS="1")
+
 ENDED = ("completed", "failed", "cancelled", "timed_out")
 
 
 @pytest.fixture
-def worker(broker: LeaseBroker, seeded: Seeded, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("WORKER_RETRY_MIN_BACKOFF_MS", "1")
-    settings.cache_clear()
-    # Importing it declares the actor, on the broker that is set now.
-    sys.modules.pop("actors.workflow_runs", None)
-    importlib.import_module("actors.workflow_runs")
-    with running_worker(broker, threads=3):
+def worker(broker: LeaseBroker, seeded: Seeded) -> Iterator[None]:
+    with running_worker(broker, "actors.workflow_runs", threads=3):
         yield
-
-
-@pytest.fixture
-def database(jobs_database: Database, seeded: Seeded) -> Database:
-    """For tests that execute runs by hand instead of in a worker."""
-    return jobs_database
 
 
 def doubling(connection: Connection, **more: Any) -> SeededWorkflow:

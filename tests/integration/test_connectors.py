@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -11,7 +11,6 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from app.database import Database
 from app.errors import GiveUp, JobError, RetryLater
-from app.http import guarded_client
 from app.local.connections import connect_account
 from app.local.platform import Seeded
 from app.local.services.server import ServiceServer
@@ -21,7 +20,6 @@ from app.local.workflows import NodeSeed, enqueue_workflow_run, make_workflow
 from app.platform.connectors import ConnectorRef, resolve_credential
 from app.platform.workflows import WorkflowRun
 from app.redaction import redact
-from app.settings import settings
 from tests.integration.workflow_rows import BOTH_PLATFORMS, must_claim, rows, update
 
 REF = "google.sheets.main"
@@ -30,21 +28,15 @@ TOKEN = "ya29.planted-access-token-0123456789"
 REFRESH = "1//planted-refresh-token-0123456789"
 
 
+pytestmark = pytest.mark.usefixtures("services")
+
+
 @pytest.fixture
-def services(monkeypatch: pytest.MonkeyPatch) -> Iterator[ServiceServer]:
+def services(configure: Callable[..., None]) -> Iterator[ServiceServer]:
     with ServiceServer() as server:
-        for name, value in server.environment().items():
-            monkeypatch.setenv(name, value)
-        settings.cache_clear()
-        guarded_client.cache_clear()
+        configure(**server.environment())
         server.google_oauth.refresh_tokens.add(REFRESH)
         yield server
-        guarded_client.cache_clear()
-
-
-@pytest.fixture
-def database(services: ServiceServer, jobs_database: Database, seeded: Seeded) -> Database:
-    return jobs_database
 
 
 def a_run(connection: Connection, database: Database, **columns: object) -> WorkflowRun:

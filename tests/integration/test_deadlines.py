@@ -16,13 +16,14 @@ from app.broker import LeaseBroker
 from app.claims import Claim
 from app.local.platform import Seeded, enqueue_lens_run
 from app.platform.lens_runs import LensRun, fail_run
-from app.settings import settings
 from app.work import work
 from tests.integration.broker_rows import row_of, wait_for_state, wait_until_empty
 from tests.integration.conftest import running_worker
 from tests.integration.workflow_rows import rows
 from tests.sql import call
 from tests.waiting import eventually
+
+pytestmark = pytest.mark.environment(WORKER_DEADLINE_GRACE_MS="100", WORKER_RETRY_MIN_BACKOFF_MS="1")
 
 
 class Gate:
@@ -45,9 +46,6 @@ class Gate:
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
     monkeypatch.setattr(deadlines, "LOOK_SECONDS", 0.02)
-    monkeypatch.setenv("WORKER_DEADLINE_GRACE_MS", "100")
-    monkeypatch.setenv("WORKER_RETRY_MIN_BACKOFF_MS", "1")
-    settings.cache_clear()
     made = Gate()
     yield made
     made.open()
@@ -72,6 +70,10 @@ def claim_of(connection: Connection) -> dict[str, Any]:
     return rows(connection, "SELECT * FROM worker.claims")[0]
 
 
+def threads_at_work() -> int:
+    return sum(type(thread).__name__ == "_WorkerThread" for thread in threading.enumerate())
+
+
 def test_a_job_that_hangs_in_c_is_done_by_another_thread_and_its_late_end_is_refused(
     gate: Gate, broker: LeaseBroker, connection: Connection, seeded: Seeded
 ) -> None:
@@ -89,11 +91,10 @@ def test_a_job_that_hangs_in_c_is_done_by_another_thread_and_its_late_end_is_ref
     assert (attempt, ended, code) == (1, "error", "worker.deadline")
 
 
+@pytest.mark.environment(WORKER_RETRY_MIN_BACKOFF_MS="3600000")
 def test_a_result_that_comes_before_the_next_attempt_is_refused_too(
     gate: Gate, broker: LeaseBroker, connection: Connection, seeded: Seeded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("WORKER_RETRY_MIN_BACKOFF_MS", "3600000")
-    settings.cache_clear()
     monkeypatch.setattr("app.backoff.random.uniform", lambda _low, high: high)
     declare(gate, hangs=1)
     run = enqueue_lens_run(connection, model="gpt-4o", inputs={"prompt": "hi"})
@@ -103,21 +104,16 @@ def test_a_result_that_comes_before_the_next_attempt_is_refused_too(
         )
         eventually(lambda: call(connection, "SELECT state FROM dramatiq.queue") == "queued", what="a retry")
         gate.open()
-        eventually(lambda: threading.active_count() and not _hanging(), what="the end of the thread")
+        eventually(lambda: threads_at_work() == 2, what="the end of the thread")
     assert call(connection, "SELECT status FROM execution.runs WHERE id = %s", run) == "running"
     assert claim_of(connection)["state"] == "waiting"
     assert call(connection, "SELECT state FROM dramatiq.queue") == "queued"
 
 
-def _hanging() -> bool:
-    return len([t for t in threading.enumerate() if type(t).__name__ == "_WorkerThread"]) > 2
-
-
+@pytest.mark.environment(WORKER_JOB_MAX_ATTEMPTS="2")
 def test_a_job_that_hangs_each_time_fails_with_the_code_of_the_deadline(
-    gate: Gate, broker: LeaseBroker, connection: Connection, seeded: Seeded, monkeypatch: pytest.MonkeyPatch
+    gate: Gate, broker: LeaseBroker, connection: Connection, seeded: Seeded
 ) -> None:
-    monkeypatch.setenv("WORKER_JOB_MAX_ATTEMPTS", "2")
-    settings.cache_clear()
     declare(gate, hangs=2)
     run = enqueue_lens_run(connection, model="gpt-4o", inputs={"prompt": "hi"})
     failed = "SELECT error_code FROM execution.runs WHERE id = %s AND status = 'failed'"
@@ -155,10 +151,17 @@ def test_a_message_without_a_job_that_hangs_is_rejected_and_its_thread_replaced(
 
 
 def test_a_job_that_is_in_time_is_left_alone(gate: Gate, broker: LeaseBroker, connection: Connection) -> None:
+    napping: list[int] = []
+
     @dramatiq.actor(time_limit=60_000)
     def nap() -> None:
-        time.sleep(0.5)
+        napping.append(threading.get_ident())
+        time.sleep(20 * deadlines.LOOK_SECONDS)
+        napping.append(threading.get_ident())
 
     with running_worker(broker, threads=1):
         nap.send()
         wait_until_empty(connection)
+        assert threads_at_work() == 1
+    asleep, awake = napping
+    assert asleep == awake

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
@@ -22,22 +20,8 @@ from tests.waiting import eventually
 
 
 @pytest.fixture
-def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[ProviderServer]:
-    with ProviderServer() as server:
-        for name, value in server.environment().items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("OPENAI_API_KEY", "sk-platform-planted-0123456789")
-        monkeypatch.setenv("WORKER_RETRY_MIN_BACKOFF_MS", "1")
-        settings.cache_clear()
-        yield server
-
-
-@pytest.fixture
 def worker(provider: ProviderServer, broker: LeaseBroker, seeded: Seeded) -> Iterator[None]:
-    # Importing it declares the actor, on the broker that is set now.
-    sys.modules.pop("actors.lens_runs", None)
-    importlib.import_module("actors.lens_runs")
-    with running_worker(broker):
+    with running_worker(broker, "actors.lens_runs"):
         yield
 
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from uuid import UUID
 
 import pytest
@@ -18,30 +14,11 @@ from app.local.platform import Seeded, enqueue_lens_run, enqueue_lens_runs, ensu
 from app.local.provider_scenarios import RETRY_AFTER_SECONDS
 from app.local.provider_server import ProviderServer
 from app.local.workflows import NodeSeed, enqueue_workflow_run, make_workflow
-from app.settings import settings
 from tests.integration.conftest import running_worker
 from tests.sql import call
 from tests.waiting import eventually
 
-
-@pytest.fixture
-def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[ProviderServer]:
-    with ProviderServer() as server:
-        for name, value in server.environment().items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("OPENAI_API_KEY", "sk-platform-planted-0123456789")
-        monkeypatch.setenv("WORKER_RETRY_MIN_BACKOFF_MS", "1")
-        settings.cache_clear()
-        yield server
-
-
-@contextmanager
-def working(broker: LeaseBroker, *, threads: int = 8) -> Iterator[None]:
-    # Importing it declares the actor, on the broker that is set now.
-    sys.modules.pop("actors.lens_runs", None)
-    importlib.import_module("actors.lens_runs")
-    with running_worker(broker, threads=threads):
-        yield
+ONE_AT_A_TIME = json.dumps({"openai": {"concurrency": 1}})
 
 
 def wait_until(connection: Connection, status: str, runs: int) -> None:
@@ -49,21 +26,14 @@ def wait_until(connection: Connection, status: str, runs: int) -> None:
     eventually(lambda: call(connection, counted, runs), what=f"{runs} runs {status}")
 
 
+@pytest.mark.environment(WORKER_PROVIDER_LIMITS=ONE_AT_A_TIME, MISTRAL_API_KEY="planted-mistral-0123456789")
 def test_a_run_that_waits_for_a_limit_stays_queued_and_takes_no_thread(
-    provider: ProviderServer,
-    connection: Connection,
-    seeded: Seeded,
-    monkeypatch: pytest.MonkeyPatch,
-    request: pytest.FixtureRequest,
+    provider: ProviderServer, broker: LeaseBroker, connection: Connection, seeded: Seeded
 ) -> None:
-    monkeypatch.setenv("WORKER_PROVIDER_LIMITS", json.dumps({"openai": {"concurrency": 1}}))
-    settings.cache_clear()
     ensure_model(connection, "mistral-small-latest", "mistral")
-    monkeypatch.setenv("MISTRAL_API_KEY", "planted-mistral-0123456789")
-    settings.cache_clear()
     provider.hold()
     enqueue_lens_runs(connection, 6, model="gpt-4o", inputs={"prompt": "hi"})
-    with working(request.getfixturevalue("broker"), threads=5):
+    with running_worker(broker, "actors.lens_runs", threads=5):
         provider.wait_for_calls(1)
         eventually(
             lambda: call(connection, "SELECT count(*) = 5 FROM worker.waiters"), what="the others wait"
@@ -84,7 +54,7 @@ def test_a_retry_after_holds_back_the_runs_of_all(
     provider: ProviderServer, broker: LeaseBroker, connection: Connection, seeded: Seeded
 ) -> None:
     provider.script("gpt-4o", ["429"])
-    with working(broker):
+    with running_worker(broker, "actors.lens_runs", threads=8):
         enqueue_lens_run(connection, model="gpt-4o", inputs={"prompt": "first"})
         eventually(lambda: call(connection, "SELECT count(*) FROM worker.provider_pauses"), what="the pause")
         enqueue_lens_runs(connection, 5, model="gpt-4o", inputs={"prompt": "hi"})
@@ -93,20 +63,15 @@ def test_a_retry_after_holds_back_the_runs_of_all(
     assert min(other.received_at for other in others) - first.received_at >= RETRY_AFTER_SECONDS
 
 
+@pytest.mark.environment(
+    WORKER_BREAKER_MIN_CALLS="3", WORKER_BREAKER_OPEN_SECONDS="3", WORKER_RETRY_MIN_BACKOFF_MS="1500"
+)
 def test_a_model_that_fails_is_left_alone_and_its_runs_wait_instead_of_failing(
-    provider: ProviderServer,
-    connection: Connection,
-    seeded: Seeded,
-    monkeypatch: pytest.MonkeyPatch,
-    request: pytest.FixtureRequest,
+    provider: ProviderServer, broker: LeaseBroker, connection: Connection, seeded: Seeded
 ) -> None:
-    monkeypatch.setenv("WORKER_BREAKER_MIN_CALLS", "3")
-    monkeypatch.setenv("WORKER_BREAKER_OPEN_SECONDS", "3")
-    monkeypatch.setenv("WORKER_RETRY_MIN_BACKOFF_MS", "1500")
-    settings.cache_clear()
     provider.script("gpt-4o", ["500"] * 4)
     enqueue_lens_runs(connection, 4, model="gpt-4o", inputs={"prompt": "hi"})
-    with working(request.getfixturevalue("broker"), threads=3):
+    with running_worker(broker, "actors.lens_runs", threads=3):
         eventually(
             lambda: call(connection, "SELECT count(*) = 1 FROM worker.breakers WHERE state = 'open'"),
             what="an open breaker",
@@ -127,7 +92,7 @@ def test_a_persons_key_that_is_refused_is_not_tried_again_and_the_platforms_goes
 ) -> None:
     provider.script("gpt-4o", ["401"])
     byok = {"funding_source": "user_byok_cloud", "byok_key_id": seeded.keys["active"]}
-    with working(broker):
+    with running_worker(broker, "actors.lens_runs", threads=8):
         refused = enqueue_lens_run(connection, model="gpt-4o", inputs={"prompt": "hi"}, **byok)
         wait_until(connection, "failed", 1)
         eventually(lambda: call(connection, "SELECT count(*) FROM worker.rejected_keys"), what="the key")
@@ -149,7 +114,7 @@ def test_one_owners_thousand_runs_do_not_keep_another_owner_waiting(
 ) -> None:
     enqueue_lens_runs(connection, 1000, model="gpt-4o", inputs={"prompt": "many"}, requester="ada")
     enqueue_lens_runs(connection, 5, model="gpt-4o", inputs={"prompt": "few"}, requester="grace")
-    with working(broker):
+    with running_worker(broker, "actors.lens_runs", threads=8):
         eventually(
             lambda: sum(done.prompt == "few" for done in list(provider.calls)) == 5,
             what="the few to be asked",
@@ -159,25 +124,17 @@ def test_one_owners_thousand_runs_do_not_keep_another_owner_waiting(
     assert [place for place, prompt in enumerate(before) if prompt == "few"][-1] < 100
 
 
+@pytest.mark.environment(WORKER_PROVIDER_LIMITS=ONE_AT_A_TIME)
 def test_nodes_that_wait_for_a_limit_are_put_down_and_end_all_the_same(
-    provider: ProviderServer,
-    connection: Connection,
-    seeded: Seeded,
-    monkeypatch: pytest.MonkeyPatch,
-    request: pytest.FixtureRequest,
+    provider: ProviderServer, broker: LeaseBroker, connection: Connection, seeded: Seeded
 ) -> None:
-    monkeypatch.setenv("WORKER_PROVIDER_LIMITS", json.dumps({"openai": {"concurrency": 1}}))
-    settings.cache_clear()
     nodes = {name: NodeSeed({"modelId": "gpt-4o"}, lens="greeting") for name in ("a", "b", "c")}
     workflow = make_workflow(connection, nodes, [])
     provider.hold()
     run = enqueue_workflow_run(
         connection, workflow.workflow_id, inputs={"name": "Ada", "language": "English"}
     )
-    broker = request.getfixturevalue("broker")
-    sys.modules.pop("actors.workflow_runs", None)
-    importlib.import_module("actors.workflow_runs")
-    with running_worker(broker, threads=4):
+    with running_worker(broker, "actors.workflow_runs", threads=4):
         provider.wait_for_calls(1)
         eventually(
             lambda: call(connection, "SELECT count(*) = 2 FROM worker.parked_nodes"), what="two to wait"
@@ -194,17 +151,12 @@ def test_nodes_that_wait_for_a_limit_are_put_down_and_end_all_the_same(
     assert call(connection, "SELECT count(*) FROM worker.passages") == 0
 
 
+@pytest.mark.environment(WORKER_HEARTBEAT_INTERVAL_MS="100")
 def test_a_call_that_a_person_breaks_off_does_not_count_against_its_provider(
-    provider: ProviderServer,
-    connection: Connection,
-    seeded: Seeded,
-    monkeypatch: pytest.MonkeyPatch,
-    request: pytest.FixtureRequest,
+    provider: ProviderServer, broker: LeaseBroker, connection: Connection, seeded: Seeded
 ) -> None:
-    monkeypatch.setenv("WORKER_HEARTBEAT_INTERVAL_MS", "100")
-    settings.cache_clear()
     provider.hold()
-    with working(request.getfixturevalue("broker")):
+    with running_worker(broker, "actors.lens_runs", threads=8):
         run = enqueue_lens_run(connection, model="gpt-4o", inputs={"prompt": "hi"})
         provider.wait_for_calls(1)
         call(connection, "SELECT worker.cancel_job(%s, 'ada', 'enough')::text", run)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,7 +14,6 @@ from app.local.media_samples import MP3, MP4
 from app.local.platform import Seeded
 from app.local.provider_server import ProviderServer
 from app.local.storage_server import StorageServer
-from app.settings import settings
 from tests.integration.battle_rows import dead_letters, ended_jobs, queue_battle, status_of
 from tests.integration.conftest import running_worker
 from tests.integration.media_world import providers_of_media, storage_for_media  # noqa: F401  # fixtures
@@ -29,19 +26,17 @@ VIDEO, MUSIC = Contender("sora-2.0"), Contender("suno-v5")
 
 @pytest.fixture
 def worker(provider: ProviderServer, broker: LeaseBroker, seeded: Seeded) -> Iterator[None]:
-    for name in ("actors.battles", "actors.media"):
-        sys.modules.pop(name, None)
-        importlib.import_module(name)
-    with running_worker(broker):
+    with running_worker(broker, "actors.battles", "actors.media"):
         yield
 
 
 @pytest.fixture
-def chainabit(monkeypatch: pytest.MonkeyPatch, provider: ProviderServer) -> ProviderServer:
-    monkeypatch.setenv("CHAINABIT_EXECUTION_ENABLED", "true")
-    monkeypatch.setenv("CHAINABIT_PARTNER_API_KEY", "partner-planted-0123456789")
-    monkeypatch.setenv("WORKER_CHAINABIT_POLL_INTERVAL_MS", "1")
-    settings.cache_clear()
+def chainabit(configure: Callable[..., None], provider: ProviderServer) -> ProviderServer:
+    configure(
+        CHAINABIT_EXECUTION_ENABLED="true",
+        CHAINABIT_PARTNER_API_KEY="partner-planted-0123456789",
+        WORKER_CHAINABIT_POLL_INTERVAL_MS="1",
+    )
     return provider
 
 
@@ -151,14 +146,12 @@ def test_a_session_without_a_result_is_no_success(
     timeout_ms: str,
     code: str,
     chainabit: ProviderServer,
-    monkeypatch: pytest.MonkeyPatch,
-    request: pytest.FixtureRequest,
+    worker: None,
+    connection: Connection,
+    configure: Callable[..., None],
 ) -> None:
-    monkeypatch.setenv("WORKER_CHAINABIT_TIMEOUT_MS", timeout_ms)
-    settings.cache_clear()
+    configure(WORKER_CHAINABIT_TIMEOUT_MS=timeout_ms)
     chainabit.media.plan("gpt-4o", plan)
-    request.getfixturevalue("worker")
-    connection: Connection = request.getfixturevalue("connection")
     battle = queue_battle(connection)
     first, second = ended_jobs(connection, battle)
     assert (first["status"], second["status"]) == ("failed", "completed")

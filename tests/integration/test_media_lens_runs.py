@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
@@ -17,7 +15,6 @@ from app.local.media_samples import MP3, MP4, PNG
 from app.local.platform import Seeded, enqueue_lens_run, ensure_model
 from app.local.provider_server import ProviderServer
 from app.local.storage_server import StorageServer
-from app.settings import settings
 from tests.integration.conftest import running_worker
 from tests.integration.media_world import providers_of_media, storage_for_media  # noqa: F401  # fixtures
 from tests.sql import call
@@ -43,11 +40,7 @@ MADE = [
 
 @pytest.fixture
 def worker(provider: ProviderServer, broker: LeaseBroker, seeded: Seeded) -> Iterator[None]:
-    # Importing them declares the actors, on the broker that is set now.
-    for name in ("actors.lens_runs", "actors.media", "schedules.media"):
-        sys.modules.pop(name, None)
-        importlib.import_module(name)
-    with running_worker(broker):
+    with running_worker(broker, "actors.lens_runs", "actors.media", "schedules.media"):
         yield
 
 
@@ -117,13 +110,10 @@ def test_without_storage_a_small_file_is_kept_as_a_data_uri(worker: None, connec
     assert run["response_text"].startswith("data:audio/mpeg;base64,")
 
 
+@pytest.mark.environment(WORKER_MEDIA_INLINE_MAX_BYTES="10")
 def test_without_storage_a_large_file_has_nowhere_to_go(
-    provider: ProviderServer, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    worker: None, provider: ProviderServer, connection: Connection
 ) -> None:
-    monkeypatch.setenv("WORKER_MEDIA_INLINE_MAX_BYTES", "10")
-    settings.cache_clear()
-    request.getfixturevalue("worker")
-    connection: Connection = request.getfixturevalue("connection")
     run = ended(connection, queue(connection, "imagen-4"))
     assert (run["status"], run["error_code"]) == ("failed", "media.nowhere_to_store")
     assert len(provider.calls) == 1
@@ -169,14 +159,11 @@ def test_a_run_whose_task_failed_can_be_replayed(
     assert len(provider.calls) == 2
 
 
+@pytest.mark.environment(WORKER_MEDIA_TASK_EXPIRY_SECONDS="0.3")
 def test_a_task_that_never_ends_expires(
-    provider: ProviderServer, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    worker: None, provider: ProviderServer, connection: Connection
 ) -> None:
-    monkeypatch.setenv("WORKER_MEDIA_TASK_EXPIRY_SECONDS", "0.3")
-    settings.cache_clear()
     provider.media.plan("chirp-v4", ["pending"])
-    request.getfixturevalue("worker")
-    connection: Connection = request.getfixturevalue("connection")
     run = ended(connection, queue(connection, "suno-v5"))
     assert (run["status"], run["error_code"]) == ("failed", "provider.task_expired")
 

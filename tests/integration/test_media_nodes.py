@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,6 +25,8 @@ from tests.integration.workflow_rows import BOTH_PLATFORMS, rows, run_row
 from tests.sql import call
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.usefixtures("provider")
+
 ENDED = ("completed", "failed", "cancelled", "timed_out")
 PROMPT = "a red kite"
 ACTORS = ("actors.workflow_runs", "actors.media")
@@ -34,17 +34,8 @@ ACTORS = ("actors.workflow_runs", "actors.media")
 
 @pytest.fixture
 def worker(provider: ProviderServer, broker: LeaseBroker, seeded: Seeded) -> Iterator[None]:
-    # Importing them declares the actors, on the broker that is set now.
-    for name in ACTORS:
-        sys.modules.pop(name, None)
-        importlib.import_module(name)
-    with running_worker(broker):
+    with running_worker(broker, *ACTORS):
         yield
-
-
-@pytest.fixture
-def database(provider: ProviderServer, jobs_database: Database, seeded: Seeded) -> Database:
-    return jobs_database
 
 
 def making(node_type: str, model: str, **config: Any) -> NodeSeed:
@@ -323,10 +314,7 @@ def test_a_cancelled_run_has_nothing_made_for_it(
     ran = start(connection, {"it": making("text_to_image", "dall-e-3")}, inputs={"text": PROMPT})
     execute_once(database, ran)
     rows(connection, "UPDATE lenses.workflow_runs SET status = 'cancelled' WHERE id = %s", ran.run_id)
-    for name in ACTORS:
-        sys.modules.pop(name, None)
-        importlib.import_module(name)
-    with running_worker(broker):
+    with running_worker(broker, *ACTORS):
         eventually(lambda: orders(connection)[0]["state"] == "abandoned", what="the order's end")
     assert provider.calls == []
     assert ran.node("it")["status"] == "cancelled"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import random
-import sys
 import time
 from collections.abc import Callable, Iterator
 from uuid import UUID
@@ -57,9 +55,7 @@ def battle(connection: Connection) -> UUID:
 
 @pytest.fixture
 def worker(broker: LeaseBroker, connection: Connection) -> Iterator[None]:
-    sys.modules.pop("actors.votes", None)
-    importlib.import_module("actors.votes")
-    with running_worker(broker):
+    with running_worker(broker, "actors.votes"):
         yield
 
 

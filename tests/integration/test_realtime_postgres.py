@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from uuid import UUID
 
 import pytest
@@ -32,9 +30,7 @@ def battle(connection: Connection) -> UUID:
 
 @pytest.fixture
 def worker(broker: LeaseBroker, battle: UUID) -> Iterator[None]:
-    sys.modules.pop("actors.votes", None)
-    importlib.import_module("actors.votes")
-    with running_worker(broker):
+    with running_worker(broker, "actors.votes"):
         yield
 
 
@@ -95,12 +91,9 @@ def test_a_notification_of_something_else_does_no_harm(
         eventually(lambda: seen(connection) == 1)
 
 
-def test_realtime_is_the_source_where_it_is_configured(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_realtime_is_the_source_where_it_is_configured(dsn: str, configure: Callable[..., None]) -> None:
     assert isinstance(choose_feed(settings()), PostgresFeed)
-    monkeypatch.setenv("SUPABASE_URL", "https://project.supabase.co")
-    monkeypatch.setenv("SUPABASE_SERVICE_ROLE_KEY", "sb_secret_planted_0123")
-    settings.cache_clear()
+    configure(SUPABASE_URL="https://project.supabase.co", SUPABASE_SERVICE_ROLE_KEY="sb_secret_planted_0123")
     assert isinstance(choose_feed(settings()), SupabaseFeed)
-    monkeypatch.setenv("WORKER_REALTIME_SOURCE", "postgres")
-    settings.cache_clear()
+    configure(WORKER_REALTIME_SOURCE="postgres")
     assert isinstance(choose_feed(settings()), PostgresFeed)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import math
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +17,6 @@ from app.local.platform import Seeded
 from app.local.workflows import enqueue_workflow_run, make_workflow
 from app.platform.run_events import RunEvent, RunEventType, follower_of
 from app.platform.workflows import RunHold, finish_run
-from app.settings import settings
 from tests.doubles.broadcast_server import BroadcastServer
 from tests.integration.conftest import running_worker
 from tests.integration.workflow_rows import BOTH_PLATFORMS, hold_of, must_claim, update
@@ -30,12 +27,13 @@ KEY = "service-role-key-0123456789"
 
 
 @pytest.fixture
-def realtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[BroadcastServer]:
+def realtime(configure: Callable[..., None]) -> Iterator[BroadcastServer]:
     with BroadcastServer(KEY) as server:
-        monkeypatch.setenv("SUPABASE_URL", server.url)
-        monkeypatch.setenv("SUPABASE_SERVICE_ROLE_KEY", KEY)
-        monkeypatch.setenv("WORKER_RUN_EVENT_TRANSPORT", "rest")
-        settings.cache_clear()
+        configure(
+            SUPABASE_URL=server.url,
+            SUPABASE_SERVICE_ROLE_KEY=KEY,
+            WORKER_RUN_EVENT_TRANSPORT="rest",
+        )
         yield server
 
 
@@ -50,9 +48,7 @@ def hold(
 
 @pytest.fixture
 def worker(hold: RunHold, broker: LeaseBroker) -> Iterator[None]:
-    sys.modules.pop("actors.run_events", None)
-    importlib.import_module("actors.run_events")
-    with running_worker(broker):
+    with running_worker(broker, "actors.run_events"):
         yield
 
 

@@ -11,7 +11,6 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from app.database import Database
 from app.local.media_samples import MP3, MP4, PNG
-from app.local.platform import Seeded
 from app.local.provider_server import ProviderServer
 from app.local.provider_tools import vector_of
 from app.local.teams import make_agent
@@ -21,12 +20,9 @@ from tests.integration.media_world import providers_of_media  # noqa: F401  # a 
 from tests.integration.node_runs import Ran, execute_once, start
 from tests.integration.workflow_rows import rows
 
+pytestmark = pytest.mark.usefixtures("provider")
+
 GPT, GEMINI = "gpt-4o", "gemini-2.5-flash"
-
-
-@pytest.fixture
-def database(provider: ProviderServer, jobs_database: Database, seeded: Seeded) -> Database:
-    return jobs_database
 
 
 def uri(mime: str, content: bytes) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,35 +13,25 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from app.database import Database
 from app.engine import execute
-from app.http import guarded_client
 from app.local.platform import Seeded
 from app.local.storage_server import StorageServer
 from app.local.teams import make_agent
 from app.local.workflows import EdgeSeed, NodeSeed, enqueue_workflow_run
 from app.platform.workflows import WorkflowRun
-from app.settings import settings
 from app.workflow import InvalidWorkflow
 from tests.integration.node_runs import Ran, execute_once, start
 from tests.integration.resumed_runs import execute_again, execute_and_lose
 from tests.integration.workflow_rows import BOTH_PLATFORMS, hold_of, must_claim, rows
 from tests.sql import call
 
+pytestmark = pytest.mark.usefixtures("files")
+
 
 @pytest.fixture
-def files(monkeypatch: pytest.MonkeyPatch) -> Iterator[StorageServer]:
+def files(configure: Callable[..., None]) -> Iterator[StorageServer]:
     with StorageServer() as server:
-        for name, value in server.environment().items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("WORKER_OUTBOUND_ALLOWED_HOSTS", "127.0.0.1")
-        settings.cache_clear()
-        guarded_client.cache_clear()
+        configure(**server.environment(), WORKER_OUTBOUND_ALLOWED_HOSTS="127.0.0.1")
         yield server
-        guarded_client.cache_clear()
-
-
-@pytest.fixture
-def database(files: StorageServer, jobs_database: Database, seeded: Seeded) -> Database:
-    return jobs_database
 
 
 def single(kind: str, **config: Any) -> dict[str, NodeSeed]:
@@ -200,7 +190,7 @@ def test_a_resumed_run_writes_the_same_object(
 
 
 def test_what_lies_at_a_url_is_copied_and_anything_but_text_is_given_by_its_url(
-    database: Database, connection: Connection, files: StorageServer, monkeypatch: pytest.MonkeyPatch
+    database: Database, connection: Connection, files: StorageServer, configure: Callable[..., None]
 ) -> None:
     source = f"{files.url}/storage/v1/object/sign/artifacts/from.png?token="
     pixels = b"\x89PNG\r\n\x1a\n" + bytes(2000)
@@ -215,8 +205,7 @@ def test_what_lies_at_a_url_is_copied_and_anything_but_text_is_given_by_its_url(
     shown = ran.output("show")
     assert (shown["mediaType"], shown["mimeType"]) == ("image", "image/png")
     assert httpx2.get(shown["url"]).content == pixels
-    monkeypatch.setenv("WORKER_WORKFLOW_FILE_MAX_BYTES", "1000")
-    settings.cache_clear()
+    configure(WORKER_WORKFLOW_FILE_MAX_BYTES="1000")
     again = Ran(enqueue_workflow_run(connection, ran.workflow.workflow_id), ran.workflow, connection)
     assert "file_too_large" in execute_once(database, again).error("copy")
 
@@ -236,7 +225,7 @@ def test_another_workflows_files_can_not_be_named(
 
 
 def test_what_can_not_work_is_named_before_the_run(
-    database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
+    database: Database, connection: Connection, configure: Callable[..., None]
 ) -> None:
     assert "key" in refusal(database, connection, single("kv_store_read", key="no spaces"))
     assert "ttlMs" in refusal(database, connection, single("kv_store_write", key="k", ttlMs=5))
@@ -246,8 +235,7 @@ def test_what_can_not_work_is_named_before_the_run(
     assert "key: Field required" in refusal(database, connection, single("memory_write"))
     assert "rpcName is none of" in refusal(database, connection, single("supabase_query", rpcName="fn_x"))
     assert "supabase_query" in refusal(database, connection, single("sql_query", query="SELECT 1"))
-    monkeypatch.delenv("SUPABASE_URL")
-    settings.cache_clear()
+    configure(SUPABASE_URL="")
     assert "SUPABASE_URL" in refusal(database, connection, single("file_writer", objectKey="a.json"))
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import random
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -17,7 +15,7 @@ from app.broker import LeaseBroker
 from app.database import Database
 from app.local.votes import Ballot, cast
 from app.platform.battle_moves import close_battles
-from tests.integration.conftest import running_worker
+from tests.integration.conftest import import_afresh, running_worker
 from tests.integration.vote_rows import voting_battle
 from tests.sql import call
 from tests.waiting import eventually
@@ -28,9 +26,8 @@ Inspect = Callable[[UUID], None]
 @pytest.fixture
 def inspect(broker: LeaseBroker) -> Inspect:
     """Inspect a battle at once, by calling the actor's function."""
-    sys.modules.pop("actors.votes", None)
-    actor = importlib.import_module("actors.votes").inspect_votes
-    return lambda battle: actor.fn(str(battle))
+    (module,) = import_afresh("actors.votes")
+    return lambda battle: module.inspect_votes.fn(str(battle))
 
 
 @pytest.fixture

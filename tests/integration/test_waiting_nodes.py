@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -42,32 +40,15 @@ from tests.integration.workflow_rows import (
 from tests.sql import call
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.environment(WORKER_WORKFLOW_HEARTBEAT_MS="100")
+
 START = NodeSeed({"nodeType": "manual_trigger"})
 
 
 @pytest.fixture
-def configure(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    def set_all(**environment: str) -> None:
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-        settings.cache_clear()
-
-    set_all(WORKER_WORKFLOW_HEARTBEAT_MS="100")
-    return set_all
-
-
-@pytest.fixture
-def worker(configure: Callable[..., None], broker: LeaseBroker, seeded: Seeded) -> Iterator[None]:
-    sys.modules.pop("actors.workflow_runs", None)
-    importlib.import_module("actors.workflow_runs")
-    with running_worker(broker):
+def worker(broker: LeaseBroker, seeded: Seeded) -> Iterator[None]:
+    with running_worker(broker, "actors.workflow_runs"):
         yield
-
-
-@pytest.fixture
-def database(configure: Callable[..., None], jobs_database: Database, seeded: Seeded) -> Database:
-    """For tests that execute a run by hand instead of in a worker."""
-    return jobs_database
 
 
 @pytest.fixture

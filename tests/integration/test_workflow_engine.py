@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -22,7 +20,6 @@ from app.local.provider_server import ProviderServer
 from app.local.teams import make_agent
 from app.local.workflows import EdgeSeed, NodeSeed, SeededWorkflow, enqueue_workflow_run, make_workflow
 from app.platform.workflows import WorkflowRun
-from app.settings import settings
 from tests.integration.conftest import running_worker
 from tests.integration.workflow_rows import (
     BOTH_PLATFORMS,
@@ -37,45 +34,16 @@ from tests.integration.workflow_rows import (
 from tests.sql import call
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.usefixtures("provider")
+
 GPT = {"modelId": "gpt-4o"}
 ENDED = ("completed", "failed", "cancelled", "timed_out")
 
 
 @pytest.fixture
-def configure(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    def set_all(**environment: str) -> None:
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-        settings.cache_clear()
-
-    return set_all
-
-
-@pytest.fixture
-def provider(configure: Callable[..., None]) -> Iterator[ProviderServer]:
-    with ProviderServer() as server:
-        configure(
-            **server.environment(),
-            OPENAI_API_KEY="sk-platform-planted-0123456789",
-            WORKER_RETRY_MIN_BACKOFF_MS="1",
-            WORKER_WORKFLOW_HEARTBEAT_MS="100",
-        )
-        yield server
-
-
-@pytest.fixture
 def worker(provider: ProviderServer, broker: LeaseBroker, seeded: Seeded) -> Iterator[None]:
-    # Importing it declares the actor, on the broker that is set now.
-    sys.modules.pop("actors.workflow_runs", None)
-    importlib.import_module("actors.workflow_runs")
-    with running_worker(broker):
+    with running_worker(broker, "actors.workflow_runs"):
         yield
-
-
-@pytest.fixture
-def database(provider: ProviderServer, jobs_database: Database, seeded: Seeded) -> Database:
-    """For tests that execute a run by hand instead of in a worker."""
-    return jobs_database
 
 
 def lens(**config: Any) -> NodeSeed:
@@ -448,12 +416,10 @@ def test_an_empty_graph_is_completed(worker: None, connection: Connection) -> No
 def test_a_shutdown_lets_what_is_at_work_finish_and_hands_the_rest_back(
     provider: ProviderServer, broker: LeaseBroker, connection: Connection, seeded: Seeded
 ) -> None:
-    sys.modules.pop("actors.workflow_runs", None)
-    importlib.import_module("actors.workflow_runs")
     nodes, edges = chain(2)
     workflow = make_workflow(connection, nodes, edges)
     provider.hold()
-    with running_worker(broker):
+    with running_worker(broker, "actors.workflow_runs"):
         run_id = enqueue_workflow_run(connection, workflow.workflow_id, inputs=INPUTS)
         provider.wait_for_calls(1)
         timer = threading.Timer(0.3, provider.release)
@@ -468,12 +434,10 @@ def test_a_shutdown_lets_what_is_at_work_finish_and_hands_the_rest_back(
 def test_a_shutdown_does_not_wait_for_a_node_that_waits_for_its_next_try(
     provider: ProviderServer, broker: LeaseBroker, connection: Connection, seeded: Seeded
 ) -> None:
-    sys.modules.pop("actors.workflow_runs", None)
-    importlib.import_module("actors.workflow_runs")
     provider.script("gpt-4o", ["500"])
     patient = lens(retry={"attempts": 2, "backoffMs": 60_000, "maxBackoffMs": 60_000})
     workflow = make_workflow(connection, {"patient": patient}, [])
-    with running_worker(broker):
+    with running_worker(broker, "actors.workflow_runs"):
         run_id = enqueue_workflow_run(connection, workflow.workflow_id, inputs=INPUTS)
         eventually(lambda: by_name(connection, workflow, run_id) == {"patient": "retrying"}, what="the wait")
     assert call(connection, "SELECT state FROM worker.claims") == "handed_back"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,8 +12,7 @@ from app.broker import LeaseBroker
 from app.local.platform import Seeded
 from app.local.teams import enqueue_team_run, make_agent
 from app.local.workflows import enqueue_workflow_run, make_schedule, make_workflow
-from app.settings import settings
-from tests.integration.conftest import running_worker
+from tests.integration.conftest import import_afresh, running_worker
 from tests.integration.workflow_rows import age, rows, run_row, team_row
 from tests.sql import call
 from tests.waiting import eventually
@@ -29,8 +27,7 @@ SWEEPS = [
 
 
 def run_sweeps(broker: LeaseBroker, connection: Connection) -> None:
-    sys.modules.pop("schedules.workflows", None)
-    module: Any = importlib.import_module("schedules.workflows")
+    (module,) = import_afresh("schedules.workflows")
     rows(connection, "DELETE FROM worker.ticks")
     for name in SWEEPS:
         getattr(module, name).send()
@@ -42,10 +39,9 @@ def run_sweeps(broker: LeaseBroker, connection: Connection) -> None:
 
 
 @pytest.fixture
-def enabled(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SCHEDULED_WORKFLOW_WORKER", "TEAM_RUN_WORKER"):
-        monkeypatch.setenv(f"PLATFORM_API_{name}_ENABLED", "true")
-    settings.cache_clear()
+def enabled(configure: Callable[..., None]) -> None:
+    workers = ("SCHEDULED_WORKFLOW_WORKER", "TEAM_RUN_WORKER")
+    configure(**{f"PLATFORM_API_{name}_ENABLED": "true" for name in workers})
 
 
 @pytest.fixture
@@ -85,15 +81,13 @@ def test_without_its_toggle_nothing_is_touched(
     assert team_row(connection, lost["team_run"])["status"] == "running"
 
 
+@pytest.mark.environment(PLATFORM_API_WORKFLOW_RECOVERY_ENABLED="false")
 def test_recovery_alone_can_be_turned_off(
     enabled: None,
     broker: LeaseBroker,
     connection: Connection,
     lost: dict[str, Any],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("PLATFORM_API_WORKFLOW_RECOVERY_ENABLED", "false")
-    settings.cache_clear()
     run_sweeps(broker, connection)
     assert run_row(connection, lost["run"])["status"] == "running"
     assert call(connection, "SELECT count(*) FROM lenses.workflow_runs WHERE schedule_id IS NOT NULL") == 1

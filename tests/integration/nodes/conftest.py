@@ -6,25 +6,11 @@ from typing import Any
 import pytest
 
 from app.database import Database
-from app.http import guarded_client
 from app.local.services.mail_server import MailServer
 from app.local.services.messengers import Messengers
-from app.settings import settings
 from tests.integration.nodes.world import Node
 
 Make = Callable[..., Node]
-
-
-@pytest.fixture
-def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    def set_all(**environment: str) -> None:
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-        settings.cache_clear()
-        guarded_client.cache_clear()
-
-    yield set_all
-    guarded_client.cache_clear()
 
 
 @pytest.fixture

@@ -1,29 +1,23 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from app.database import Database
-from app.http import guarded_client
 from app.local.connections import connect_account
 from app.local.platform import Seeded
 from app.local.services.server import ServiceServer
-from app.settings import settings
 from tests.integration.services.cases import CASES, token_of
 
 
 @pytest.fixture
-def services(monkeypatch: pytest.MonkeyPatch) -> Iterator[ServiceServer]:
+def services(configure: Callable[..., None]) -> Iterator[ServiceServer]:
     with ServiceServer() as server:
-        for name, value in server.environment().items():
-            monkeypatch.setenv(name, value)
-        settings.cache_clear()
-        guarded_client.cache_clear()
+        configure(**server.environment())
         server.tokens |= {token_of(case.ref, server) for case in CASES}
         yield server
-        guarded_client.cache_clear()
 
 
 @pytest.fixture

@@ -23,6 +23,8 @@ from tests.integration.workflow_rows import claim, must_claim, rows, team_row, t
 from tests.sql import call
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.usefixtures("provider")
+
 TASK = {"task": "Praise the [[what]].", "what": "sea"}
 REJECT, ACCEPT = "Too dull.\nVERDICT: REJECT, say more of the waves", "VERDICT: ACCEPT"
 
@@ -38,12 +40,6 @@ def hold_of(claimed: Claim[dict[str, Any]]) -> TeamHold:
 
 def do(database: Database, claimed: Claim[dict[str, Any]]) -> TeamEnding | None:
     return discuss(database, TeamRun.model_validate(claimed.job), hold_of(claimed))
-
-
-@pytest.fixture
-def database(provider: ProviderServer, jobs_database: Database, seeded: Seeded) -> Database:
-    """For tests that do a run by hand instead of in a worker."""
-    return jobs_database
 
 
 @pytest.mark.usefixtures("worker")
