@@ -243,7 +243,8 @@ def test_a_zap_is_only_started_at_zapiers_own_hooks(
 ) -> None:
     rows(
         connection,
-        "UPDATE vault.secrets SET secret = 'http://127.0.0.1:1/hooks/catch/1/x' WHERE name LIKE %s",
+        "SELECT vault.update_secret(id, 'http://127.0.0.1:1/hooks/catch/1/x') FROM vault.secrets"
+        " WHERE name LIKE %s",
         "%zapier%",
     )
     ran = run(database, connection, "zapier_webhook_trigger", connectorRef="zapier.webhooks.main", payload={})
