@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any
 
@@ -35,7 +36,7 @@ def decode(message_id: str, queue_name: str, text: str | None) -> Message[Any]:
         "args": isinstance(args, list | tuple),
         "kwargs": isinstance(kwargs, dict),
         "options": isinstance(options, dict),
-        "message_timestamp": isinstance(timestamp, int | float),
+        "message_timestamp": isinstance(timestamp, int) or _is_finite(timestamp),
     }
     if not all(fits.values()):
         raise ValueError(", ".join(name for name, fit in fits.items() if not fit))
@@ -49,6 +50,11 @@ def decode(message_id: str, queue_name: str, text: str | None) -> Message[Any]:
         message_id=message_id,
         message_timestamp=int(timestamp),
     )
+
+
+def _is_finite(number: object) -> bool:
+    """Whether it is a float that has a value: jsonb holds numbers that none can."""
+    return isinstance(number, float) and math.isfinite(number)
 
 
 def encode(message: Message[Any] | MessageProxy) -> Json:

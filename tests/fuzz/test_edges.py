@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
 import zlib
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from uuid import uuid4
 
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as fuzzing
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from app.broker.envelope import decode
+from app.claims import Claim
+from app.endings import Kind, parse_job
 from app.errors import GiveUp, RetryLater
 from app.http import Response
 from app.http.retry_after import parse_retry_after
@@ -37,7 +42,7 @@ from app.providers.problem import read_problem
 from app.webhooks.attempt import _report_of
 from app.webhooks.delivery import Delivery
 from app.workflow.rows import read_draft
-from tests.fuzz.hostile import JSON, RETRY_AFTER, bodies, spoiled
+from tests.fuzz.hostile import JSON, RETRY_AFTER, as_bytes, bodies, spoiled
 
 ROOT = Path(__file__).parents[2]
 MANY = fuzzing(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -45,7 +50,7 @@ MANY = fuzzing(max_examples=60, deadline=None, suppress_health_check=list(Health
 #: Modules that parse what comes from outside, and where they are fuzzed.
 EDGES = {
     "app/broker/envelope.py": "here",
-    "app/endings.py": "here: rows of each kind",
+    "app/endings.py": "here: claimed rows",
     "app/http/retry_after.py": "here",
     "app/limits/headers.py": "here",
     "app/nodes/ai/asking.py": "by example in tests/integration/test_ai_nodes.py",
@@ -72,7 +77,7 @@ EDGES = {
     "app/providers/ollama.py": "test_providers.py",
     "app/providers/openai.py": "test_providers.py",
     "app/providers/problem.py": "test_providers.py, and here",
-    "app/webhooks/delivery.py": "here: rows of each kind",
+    "app/webhooks/delivery.py": "here: claimed rows",
     "app/workflow/config.py": "here: rows of graphs",
     "app/workflow/contracts.py": "tests/unit/workflow",
     "app/workflow/resume.py": "tests/unit/workflow",
@@ -109,11 +114,39 @@ def response(body: bytes, status: int = 200, content_type: str = "application/js
     return Response(status, {"content-type": content_type}, body, False, 1, "https://a.example/")
 
 
+#: Stands in what is parsed; whatever is said of input that is refused never quotes it.
+PLANTED = "sk-planted-0123456789"
+
+
+@contextmanager
+def refused_with(*errors: type[Exception]) -> Iterator[None]:
+    """Input may be refused with these errors, in a few words of our own, and with no others."""
+    said = ""
+    try:
+        yield
+    except errors as error:
+        said = str(error)
+    assert PLANTED not in said
+    assert len(said) <= 200
+
+
+MESSAGE_ID = "00000000-0000-0000-0000-000000000001"
+MESSAGE = {
+    "actor_name": "a", "args": [PLANTED], "kwargs": {"key": PLANTED}, "options": {"eta": 1},
+    "message_timestamp": 1, "message_id": "another", "queue_name": "another",
+}  # fmt: skip
+
+
 @MANY
-@given(bodies({"actor_name": "a", "args": [], "kwargs": {}, "options": {}, "message_timestamp": 1}))
-def test_messages_of_the_broker(body: bytes) -> None:
-    with suppress(ValueError):
-        decode("00000000-0000-0000-0000-000000000001", "q", body.decode("utf-8", "replace"))
+@given(bodies(MESSAGE))
+@example(as_bytes(MESSAGE))
+@example(as_bytes({**MESSAGE, "message_timestamp": float("inf")}))
+def test_a_message_is_that_of_its_row_or_refused(body: bytes) -> None:
+    with refused_with(ValueError):
+        message = decode(MESSAGE_ID, "q", body.decode("utf-8", "replace"))
+        assert (message.message_id, message.queue_name) == (MESSAGE_ID, "q")
+        assert "eta" not in message.options
+        assert type(message).decode(message.encode()) == message
 
 
 @MANY
@@ -135,15 +168,19 @@ def test_errors_of_providers(body: bytes) -> None:
 
 GOOD_FRAME = {
     "event": "postgres_changes", "topic": "realtime:x", "ref": None, "join_ref": "1",
-    "payload": {"ids": [1], "data": {"table": "votes", "type": "INSERT", "record": {"id": "1"}}},
+    "payload": {"ids": [1], "data": {"table": "votes", "type": "INSERT", "record": {"id": PLANTED}}},
 }  # fmt: skip
 
 
 @MANY
 @given(bodies(GOOD_FRAME))
-def test_frames_of_realtime(body: bytes) -> None:
-    with suppress(frames.BadFrameError):
-        frames.parse_change(frames.parse_frame(body))
+@example(as_bytes(GOOD_FRAME))
+def test_a_frame_of_realtime_tells_of_a_change_or_is_a_bad_one(body: bytes) -> None:
+    with refused_with(frames.BadFrameError):
+        frame = frames.parse_frame(body)
+        assert len(frame.reason) <= 200
+        change = frames.parse_change(frame)
+        assert change.model_dump(exclude_unset=True).items() <= frame.payload["data"].items()
 
 
 @MANY
@@ -154,13 +191,33 @@ def test_answers_of_oauth(body: bytes, is_success: bool) -> None:
         assert 0 < tokens.expires_in <= 10 * 366 * 24 * 3600
 
 
+GOOD_ANSWER = {
+    "ok": True, "channel": "C", "ts": "1", "id": "1", "message": "m", "name": "n", "data": {}, "errors": [{}],
+}  # fmt: skip
+
+
 @MANY
-@given(bodies({"ok": True, "channel": "C", "ts": "1", "id": "1", "message": "m", "name": "n", "data": {}}))
-def test_answers_of_chats_and_graphql(body: bytes) -> None:
+@given(bodies(GOOD_ANSWER))
+@example(as_bytes(GOOD_ANSWER))
+def test_an_answer_of_a_chat_is_read_as_it_is_or_not_at_all(body: bytes) -> None:
     for model in (_Posted, _Sent, _Trouble):
-        glance(model, response(body))
+        found = glance(model, response(body))
+        assert found is None or is_part_of(found, body)
+
+
+@MANY
+@given(bodies(GOOD_ANSWER))
+@example(as_bytes(GOOD_ANSWER))
+def test_an_answer_of_a_graph_server_is_read_as_it_is_or_refused(body: bytes) -> None:
     with suppress(ValidationError):
-        _Answer.model_validate_json(body)
+        assert is_part_of(_Answer.model_validate_json(body), body)
+
+
+def is_part_of(found: BaseModel, body: bytes) -> bool:
+    """Whether all that was read stands in the body; a yes or no may be spelled in many ways there."""
+    said = json.loads(body)
+    read = found.model_dump(exclude_unset=True)
+    return all(isinstance(value, bool) or repr(value) == repr(said[name]) for name, value in read.items())
 
 
 @MANY
@@ -181,16 +238,25 @@ FEED = b"""<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a
 
 @MANY
 @given(st.integers(0, len(FEED)), st.binary(max_size=12), st.integers(0, 20))
-def test_feeds(place: int, junk: bytes, gone: int) -> None:
+@example(0, b"", 0)
+def test_an_item_of_a_feed_holds_short_texts_and_a_time_of_the_calendar(
+    place: int, junk: bytes, gone: int
+) -> None:
     from app.nodes.web import feeds
 
     parsed = feeds.parse(FEED[:place] + junk + FEED[place + gone :])
+    assert parsed.entries or junk or gone
     for entry in parsed.entries:
-        feeds._item_of(entry)
+        item = feeds._item_of(entry)
+        published = item.pop("publishedAt")
+        assert published is None or datetime.fromisoformat(str(published)).tzinfo == UTC
+        assert {type(text) for text in item.values()} == {str}
+        assert max(len(str(text)) for text in item.values()) <= len(FEED) + len(junk)
 
 
-NODE = {"id": "a", "ordinal": 0, "config": {"nodeType": "if_condition", "inputPath": "x", "value": 1}}
+NODE = {"id": "a", "ordinal": 0, "config": {"nodeType": "if_condition", "inputPath": "x", "value": PLANTED}}
 EDGE = {"id": "e", "source_node_id": "a", "target_node_id": "b", "condition": {"path": "x", "op": "eq"}}
+ROW_ID = re.compile(r"[a-z0-9_-]{1,64}")
 
 
 def rows_like(good: Any) -> st.SearchStrategy[Any]:
@@ -200,22 +266,36 @@ def rows_like(good: Any) -> st.SearchStrategy[Any]:
 
 @MANY
 @given(st.lists(rows_like(NODE), max_size=4), st.lists(rows_like(EDGE), max_size=4))
-def test_rows_of_graphs(nodes: list[Any], edges: list[Any]) -> None:
-    read_draft(nodes, edges)
+@example([NODE], [{**EDGE, "target_param_label": "x", "condition": None}])
+def test_a_row_of_a_graph_is_part_of_it_or_a_problem(nodes: list[Any], edges: list[Any]) -> None:
+    draft = read_draft(nodes, edges)
+    codes = [problem.code for problem in draft.problems]
+    assert len(draft.nodes) + codes.count("malformed_node") == len(nodes)
+    assert len(draft.edges) + codes.count("malformed_edge") == len(edges)
+    assert len(draft.nodes) + len(draft.edges) + len(codes) == len(nodes) + len(edges)
+    named = {node.id for node in draft.nodes} | {edge.target for edge in draft.edges}
+    assert all(ROW_ID.fullmatch(row_id) for row_id in named)
+    assert PLANTED not in str(draft.problems)
 
 
 JOBS = (LensRun, BattleJob, MediaTask, NodeMedium, TeamRun, Delivery, WorkflowRun)
 
 
 @pytest.mark.parametrize("model", JOBS, ids=lambda model: model.__name__)
-def test_rows_of_each_kind_fit_or_are_malformed(model: type[BaseModel]) -> None:
-    some = dict.fromkeys(model.model_fields, "1")
+def test_a_claimed_row_fits_its_kind_or_is_given_up_as_malformed(model: type[BaseModel]) -> None:
+    kind = Kind("row", model, cast(Any, None), cast(Any, None), None, time_limit_ms=1)
+    some = dict.fromkeys(model.model_fields, PLANTED)
 
     @MANY
     @given(spoiled(some) | JSON)
     def meet(row: Any) -> None:
-        with suppress(ValidationError):
-            model.model_validate(row)
+        claim = Claim(cast(Any, None), uuid4(), "row", uuid4(), row, attempt=1, errors=0, deaths=0)
+        with pytest.raises(GiveUp) as refusal:
+            parse_job(kind, claim)
+        assert refusal.value.code == "job.malformed"
+        assert PLANTED not in refusal.value.message
+        told = refusal.value.message.removeprefix("the row can't be read: ")
+        assert told == "wrong shape" or set(told.split(", ")) <= model.model_fields.keys()
 
     meet()
 

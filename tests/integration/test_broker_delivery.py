@@ -7,6 +7,7 @@ from uuid import UUID
 
 import dramatiq
 import pytest
+from psycopg2 import DataError
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from app.broker import LeaseBroker
@@ -62,7 +63,7 @@ def test_a_text_that_postgres_can_not_hold_is_refused_at_once(
     broker: LeaseBroker, connection: Connection
 ) -> None:
     note = dramatiq.actor(lambda text: None, actor_name="note")
-    with pytest.raises(Exception, match="unsupported Unicode escape"):
+    with pytest.raises(DataError, match="unsupported Unicode escape"):
         note.send(text="a\0b")
     assert rows(connection) == []
 

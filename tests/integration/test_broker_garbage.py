@@ -50,6 +50,7 @@ UNREADABLE: dict[str, Any] = {
     "keyword arguments that are a list": WELL_FORMED | {"kwargs": ["a"]},
     "keyword arguments that are null": WELL_FORMED | {"kwargs": None},
     "a time that is none": WELL_FORMED | {"message_timestamp": "soon"},
+    "a time beyond any float": WELL_FORMED | {"message_timestamp": "BEYOND"},
 }
 
 READABLE: dict[str, Any] = {
@@ -69,7 +70,7 @@ def put(session: Connection, message: Any) -> str:
     row_id = str(uuid4())
     session.cursor().execute(
         "INSERT INTO dramatiq.queue (message_id, message) VALUES (%s, %s)",
-        (row_id, json.dumps(message).replace("ROW", row_id)),
+        (row_id, json.dumps(message).replace("ROW", row_id).replace('"BEYOND"', "9" * 400 + ".5")),
     )
     return row_id
 

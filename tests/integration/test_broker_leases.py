@@ -200,6 +200,7 @@ def test_what_nobody_known_holds_is_rescued(connection: Connection) -> None:
     )
     with another_broker(broker_lease_seconds=LEASE_SECONDS) as broker, running_worker(broker):
         wait_for_state(connection, message.message_id, "queued")
+    assert call(connection, "SELECT owner IS NULL FROM dramatiq.queue")
 
 
 def test_what_is_held_without_an_owner_is_rescued(connection: Connection) -> None:
@@ -212,6 +213,7 @@ def test_what_is_held_without_an_owner_is_rescued(connection: Connection) -> Non
     )
     with another_broker(broker_lease_seconds=LEASE_SECONDS) as broker, running_worker(broker):
         wait_for_state(connection, message.message_id, "queued")
+    assert call(connection, "SELECT owner IS NULL FROM dramatiq.queue")
 
 
 def test_a_message_that_its_own_process_does_not_know_of_comes_again_and_a_held_one_does_not(

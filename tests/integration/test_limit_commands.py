@@ -66,6 +66,7 @@ def test_what_a_person_set_wins_over_the_settings(connection: Connection) -> Non
 @pytest.mark.parametrize("arguments", [("set", "openai"), ("set", "/gpt-4o", "--concurrency", "1")])
 def test_a_limit_that_says_nothing_is_refused(arguments: tuple[str, ...]) -> None:
     run(*arguments, code=2)
+    assert run("list", "--json") == ""
 
 
 def test_an_owners_weight_is_kept(connection: Connection) -> None:

@@ -163,8 +163,10 @@ def test_the_time_of_waiting_is_none_of_the_runs_own_time(
     worker: None, connection: Connection, configure: Callable[..., None]
 ) -> None:
     configure(WORKER_WORKFLOW_TIMEOUT_MS="400")
-    _, run_id = begin(connection, waiting("delay", delayMs=700))
+    workflow, run_id = begin(connection, waiting("delay", delayMs=700))
     await_end(connection, run_id)
+    waited = node(connection, workflow.nodes["n1"])
+    assert (waited["completed_at"] - waited["started_at"]).total_seconds() > 0.4
 
 
 def test_the_time_of_working_before_a_wait_is(

@@ -11,7 +11,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from app.claims import Claim
 from app.database import Database
-from app.errors import StaleClaim
+from app.errors import RetryLater, StaleClaim
 from app.local.platform import Seeded
 from app.local.provider_server import ProviderServer
 from app.local.teams import MemberSeed, SeededTeam, enqueue_team_run, make_agent, make_team
@@ -263,7 +263,7 @@ def test_the_next_attempt_goes_on_after_the_last_finished_turn(
     provider.script("claude-sonnet-4-6", ["ok", "ok", "503", "ok"])
     start(connection, team)
     older = must_claim(database, "team_run")
-    with pytest.raises(Exception, match=r"provider\."):
+    with pytest.raises(RetryLater, match=r"provider\."):
         do(database, older)
     newer = claim(database, "team_run", message=older.message_id)
     assert newer is not None
@@ -326,7 +326,9 @@ def test_a_run_says_that_it_is_alive(
     provider.wait_for_calls(1)
     before = team_row(connection, team_run)["updated_at"]
     eventually(lambda: team_row(connection, team_run)["updated_at"] > before, what="a heartbeat")
+    assert team_row(connection, team_run)["status"] == "running"
     provider.release()
+    assert ended(connection, team_run)["status"] == "completed"
 
 
 @pytest.mark.usefixtures("worker")

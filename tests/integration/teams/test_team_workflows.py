@@ -11,6 +11,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from app.database import Database
 from app.engine import Ending
+from app.errors import JobError
 from app.local.platform import Seeded
 from app.local.provider_server import ProviderServer
 from app.local.teams import MemberSeed, SeededTeam, enqueue_team_run, make_agent, make_team
@@ -232,7 +233,7 @@ def test_a_reviewed_draft_is_not_bought_again_by_the_next_attempt(
     """The process dies, so to say, after the draft was said and before it was reviewed."""
     provider.script(SONNET, ["ok", "hang"])
     start(connection, team, lens(timeoutMs=1_000, retry={"maxAttempts": 1}))
-    with pytest.raises(Exception, match=r"workflow\.node_failed"):
+    with pytest.raises(JobError, match=r"workflow\.node_failed"):
         do(jobs_database)
     rows(connection, "UPDATE lenses.workflow_node_results SET status = 'running', completed_at = NULL")
     message = call(connection, "SELECT message_id FROM worker.claims")

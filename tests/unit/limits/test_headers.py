@@ -103,5 +103,8 @@ def test_what_makes_no_sense_teaches_nothing(values: dict[str, str]) -> None:
         st.sampled_from([*openai(limit_tokens="", remaining_tokens="", reset_tokens="")]), st.text()
     )
 )
-def test_hostile_headers_never_raise(headers: dict[str, str]) -> None:
-    learn(headers, NOW)
+def test_hostile_headers_teach_a_number_that_they_name_or_nothing(headers: dict[str, str]) -> None:
+    for learnt in vars(learn(headers, NOW)).values():
+        assert learnt is None or learnt in {
+            float(text) for text in headers.values() if text.strip().isdecimal()
+        }
