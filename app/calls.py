@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Literal
+from uuid import UUID
 
 from psycopg2.extras import Json
 
 from app.errors import JobError
+from app.purse import Ceiling, open_purse
 
 #: What a provider was asked for: a text, a medium, or how far a medium is.
 Purpose = Literal["answer", "order", "poll"]
@@ -45,6 +47,9 @@ class Call:
     error_code: str | None = None
     failure: JobError | None = None
     limit_headers: Mapping[str, str] = field(default_factory=dict)
+    #: What is set aside for it, and whether it certainly cost nothing.
+    hold: UUID | None = None
+    is_free: bool = False
 
 
 #: Told of every call that has ended, in the thread that made it, whoever collects it.
@@ -64,14 +69,29 @@ def collect_calls(into: list[Call]) -> Iterator[None]:
 
 
 @contextmanager
-def measured(provider: str, model: str, purpose: Purpose, key: str = PLATFORM_KEY) -> Iterator[Call]:
-    """Measure the call made in the block, which adds the tokens itself; an error's code is kept."""
+def measured(
+    provider: str,
+    model: str,
+    purpose: Purpose,
+    key: str = PLATFORM_KEY,
+    *,
+    ceiling: Callable[[], Ceiling] | None = None,
+) -> Iterator[Call]:
+    """Measure the call made in the block, which adds the tokens itself; an error's code is kept.
+
+    `ceiling` is the most that the call can take; without one it costs nothing. Raises, before anything is
+    sent, what the open purse does: `GiveUp` where it can't be paid for, `PutBack` where it can't be yet.
+    """
     call = Call(provider, model, purpose, key)
+    purse = open_purse()
+    if ceiling and purse:
+        call.hold = purse.hold(provider, model, key, ceiling())
     began = time.monotonic()
     try:
         yield call
     except JobError as error:
         call.error_code, call.failure = error.code, error
+        call.is_free = error.costs_nothing
         raise
     except BaseException:
         call.error_code = UNFORESEEN
@@ -102,7 +122,13 @@ def call_parameters(calls: Sequence[Call]) -> Json | None:
                 "tokens_in": call.tokens_in,
                 "tokens_out": call.tokens_out,
                 "error_code": call.error_code,
+                **_settlement(call),
             }
             for call in calls
         ]
     )
+
+
+def _settlement(call: Call) -> dict[str, str | bool]:
+    """What is set aside for a call, if anything is, and whether all of it comes back."""
+    return {"hold": str(call.hold), "is_free": call.is_free} if call.hold else {}

@@ -43,8 +43,9 @@ class Claim(Generic[Job]):
     """One attempt at one job.
 
     `job` is the claimed row, parsed; `errors` and `deaths` count what earlier attempts ended in. `bound`
-    says that the job's call took a place under a limit, which it gives back when it is over. `calls` are
-    those to providers that are still to be written down.
+    says that the job's call took a place under a limit, which it gives back when it is over; `owner` is whose
+    budgets it is under, None where it is under none. `calls` are those to providers that are still to be
+    written down.
     """
 
     database: Database
@@ -56,6 +57,7 @@ class Claim(Generic[Job]):
     errors: int
     deaths: int
     bound: bool = False
+    owner: str | None = None
     calls: list[Call] = field(default_factory=list)
 
     @contextmanager
@@ -147,6 +149,7 @@ def open_claim(
         row["errors"],
         row["deaths"],
         row["bound"],
+        row["owner"],
     )
     return opened, claim
 

@@ -21,7 +21,12 @@ class WorkerError(Exception):
 
 
 class JobError(WorkerError):
-    """A job did not end as done; `code` says why in a word, `message` in a sentence."""
+    """A job did not end as done; `code` says why in a word, `message` in a sentence.
+
+    `costs_nothing`: the call that ended so was certainly not taken, and so is not to be paid for.
+    """
+
+    costs_nothing = False
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(code, message)

@@ -16,7 +16,7 @@ import dramatiq
 import structlog
 from dramatiq.middleware import CurrentMessage, Shutdown, TimeLimitExceeded
 
-from app import alerts, limits
+from app import alerts, budgets, limits
 from app.calls import collect_calls
 from app.claims import Claim, Opened, open_claim
 from app.database import CONNECTION_ERRORS, database
@@ -109,6 +109,7 @@ def _run_ticket(kind: Kind, hint: str | None) -> None:
         open_claims.track(kind, claim),
         collect_calls(claim.calls),
         limits.passage_of(claim),
+        budgets.purse_of(claim, kind.time_limit_ms / 1000),
         structlog.contextvars.bound_contextvars(kind=kind.name, job=str(claim.job_id), attempt=claim.attempt),
         job_span(_record(message, claim)),
     ):

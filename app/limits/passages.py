@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -13,10 +13,12 @@ from uuid import UUID
 import psycopg2
 import structlog
 
+from app.budgets import OwnersPurse
 from app.calls import Call
 from app.claims import Claim
 from app.database import CONNECTION_ERRORS, Database
 from app.errors import DatabaseError, PutBack
+from app.purse import paid_from
 
 log = structlog.get_logger(__name__)
 
@@ -78,12 +80,13 @@ def passage(
     """Take a passage for what calls without a claim of its own, such as a workflow's node.
 
     `ticket` stands for the one who calls and is the same when it comes again. Waits here for at most
-    `patience_seconds`; raises `PutBack` with the time after which to come back where that is too short.
+    `patience_seconds`; raises `PutBack` with the time after which to come back where that is too short. The
+    calls are paid from the owner's budgets, where there are any.
     """
     deadline = time.monotonic() + patience_seconds
     while True:
         pass_ = database.call(
-            "SELECT wait_ms, bound FROM worker.ask_passage(%s, %s, %s, %s, %s, %s)",
+            "SELECT wait_ms, bound, owner FROM worker.ask_passage(%s, %s, %s, %s, %s, %s)",
             (ticket, quota.provider, quota.model, quota.key, quota.owner, hold_seconds),
         )[0]
         wait_seconds = pass_["wait_ms"] / 1000
@@ -94,7 +97,12 @@ def passage(
                 "provider.waiting", "the provider takes no more calls yet", after_seconds=wait_seconds
             )
         time.sleep(wait_seconds)
-    with _settling(database, ticket) if pass_["bound"] else nullcontext():
+    with ExitStack() as around:
+        if pass_["bound"]:
+            around.enter_context(_settling(database, ticket))
+        if pass_["owner"]:
+            purse = OwnersPurse(database, pass_["owner"], ticket, hold_seconds, patience_seconds)
+            around.enter_context(paid_from(purse))
         yield
 
 

@@ -118,7 +118,9 @@ class Models:
         return limits.passage(
             self._database,
             uuid5(self._run.run_id, call),
-            limits.Quota(model.provider, model.key, providers.key_ref(key), str(self._run.owner_lenser_id)),
+            limits.Quota(
+                model.provider, model.key, providers.key_ref(key), str(self._run.owner_lenser_id or "")
+            ),
             hold_seconds=deadline_seconds,
             patience_seconds=patience_seconds,
         )

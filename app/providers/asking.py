@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib import import_module
 from typing import cast
 
@@ -13,7 +14,8 @@ from app.http.deadline import total_deadline
 from app.providers import outcomes
 from app.providers.attempts import attempt, checked_key, judge_call
 from app.providers.base import Answer, Model, Prompt, ProviderModule
-from app.providers.keys import key_ref
+from app.providers.ceilings import bounded, ceiling_of_prompt
+from app.providers.keys import key_ref, needs_key
 from app.providers.transport import limit_headers
 from app.settings import settings
 
@@ -45,13 +47,18 @@ def ask(model: Model, prompt: Prompt, *, key: SecretStr, deadline_seconds: float
 
     One attempt, over within `deadline_seconds` from connecting to the last byte. Raises only `RetryLater`
     and `GiveUp`, whose messages carry no key. No key but `key` is ever used; providers that need none
-    take a blank one. With `ECHO_PROVIDER` on, the echo provider answers for every model.
+    take a blank one. With `ECHO_PROVIDER` on, the echo provider answers for every model. Where an owner's
+    budget pays, the answer is bounded and what it can cost is held first, see `app.calls.measured`.
     """
     provider = "echo" if settings().echo_provider else model.provider
     module = _module(provider)
     secret = checked_key(key, provider)
     _check_files(prompt, provider)
-    with measured(provider, model.key, "answer", key_ref(key)) as call:
+    ceiling = None
+    if needs_key(provider):
+        prompt = bounded(prompt)
+        ceiling = partial(ceiling_of_prompt, prompt)
+    with measured(provider, model.key, "answer", key_ref(key), ceiling=ceiling) as call:
         with total_deadline(deadline_seconds):
             reply = attempt(
                 lambda: module.complete(model, prompt, secret, deadline_seconds),

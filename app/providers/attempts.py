@@ -13,7 +13,9 @@ from app.calls import Call, measured
 from app.errors import JobError
 from app.http.deadline import total_deadline
 from app.providers import outcomes
+from app.providers.fate import may_be_taken
 from app.providers.keys import check_key, key_ref, needs_key
+from app.purse import Ceiling
 from app.redaction import redact, remember_secret
 
 _log = logging.getLogger(__name__)
@@ -37,6 +39,7 @@ def attempt(call: Callable[[], Result], judge: Callable[[Exception], JobError]) 
         return call()
     except Exception as error:
         failure = judge(error)
+        failure.costs_nothing = not may_be_taken(error)
     raise failure
 
 
@@ -49,13 +52,23 @@ def judge_call(error: Exception, provider: str, secret: str) -> JobError:
 
 
 def call_once(
-    provider: str, model: str, key: SecretStr, deadline_seconds: float, do: Callable[[str, Call], Result]
+    provider: str,
+    model: str,
+    key: SecretStr,
+    deadline_seconds: float,
+    do: Callable[[str, Call], Result],
+    *,
+    ceiling: Callable[[], Ceiling] | None = None,
 ) -> tuple[Result, Call]:
     """Make one call with a key, within a deadline, and say how it went; `do` adds the tokens to that.
 
-    Raises `RetryLater` and `GiveUp`, whose messages carry no key.
+    `ceiling` is the most that it can take, None for what is free. Raises `RetryLater` and `GiveUp`, whose
+    messages carry no key, and what the purse that pays raises.
     """
     secret = checked_key(key, provider)
-    with measured(provider, model, "answer", key_ref(key)) as call, total_deadline(deadline_seconds):
+    with (
+        measured(provider, model, "answer", key_ref(key), ceiling=ceiling) as call,
+        total_deadline(deadline_seconds),
+    ):
         result = attempt(lambda: do(secret, call), lambda error: judge_call(error, provider, secret))
     return result, call

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -17,11 +18,13 @@ from app.calls import measured
 from app.errors import GiveUp, JobError, RetryLater
 from app.http.deadline import total_deadline
 from app.providers import outcomes
-from app.providers.keys import check_key
+from app.providers.ceilings import most_tokens
+from app.providers.fate import may_be_taken
+from app.providers.keys import check_key, key_ref
 from app.providers.media.base import Pending, Started, SubmissionUnknown
-from app.providers.media.calling import may_be_taken
 from app.providers.transport import http_client
 from app.providers.wire import WirePart
+from app.purse import Ceiling
 from app.redaction import redact, remember_secret
 from app.settings import Settings, settings
 
@@ -107,7 +110,8 @@ def submit(session: Session, *, contender_key: SecretStr, deadline_seconds: floa
             return SubmissionUnknown(judged.message, "chainabit.submission_unknown")
         return judged
 
-    with measured("chainabit", session.model_key, "order"):
+    ceiling = partial(_ceiling_of, session)
+    with measured("chainabit", session.model_key, "order", key_ref(contender_key), ceiling=ceiling):
         return _attempt(post, judge, deadline_seconds)
 
 
@@ -146,7 +150,13 @@ def _attempt(
             return call()
     except Exception as error:
         failure = judge(error)
+        failure.costs_nothing = not may_be_taken(error)
     raise failure
+
+
+def _ceiling_of(session: Session) -> Ceiling:
+    texts = [session.system_prompt or "", session.prompt]
+    return Ceiling(most_tokens(texts), session.max_tokens, units=1)
 
 
 def _judge(error: Exception, *secrets: str) -> JobError:

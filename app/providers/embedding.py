@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import Field, SecretStr
@@ -12,8 +13,10 @@ from app.calls import Call
 from app.errors import GiveUp
 from app.providers.attempts import call_once
 from app.providers.base import BadReplyError, Model
+from app.providers.ceilings import most_tokens
 from app.providers.media.wire import bearer, parse, post_json, segment
 from app.providers.wire import Count, Lenient, WirePart
+from app.purse import Ceiling
 from app.settings import settings
 
 #: The model where nobody names one.
@@ -72,7 +75,8 @@ def embed(
             raise BadReplyError("it does not embed every text")
         return vectors
 
-    vectors, call = call_once(model.provider, model.key, key, deadline_seconds, ask)
+    ceiling = partial(Ceiling, tokens_in=most_tokens(texts))
+    vectors, call = call_once(model.provider, model.key, key, deadline_seconds, ask, ceiling=ceiling)
     return Embedded(vectors, call.tokens_in, call.duration_ms)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 from pydantic import SecretStr
@@ -11,6 +12,7 @@ from app.calls import Call
 from app.errors import GiveUp
 from app.providers.attempts import call_once
 from app.providers.base import File, Model
+from app.providers.ceilings import ceiling_of_recording
 from app.providers.media.wire import Seconds, bearer, parse
 from app.providers.transport import http_client
 from app.providers.wire import Count, Lenient, WirePart
@@ -88,7 +90,8 @@ def transcribe(
         call.tokens_in, call.tokens_out = reply.usage.input_tokens, reply.usage.output_tokens
         return reply
 
-    reply, call = call_once("openai", model.key, key, deadline_seconds, ask)
+    ceiling = partial(ceiling_of_recording, recording)
+    reply, call = call_once("openai", model.key, key, deadline_seconds, ask, ceiling=ceiling)
     return Transcript(
         text=reply.text.replace("\x00", ""),
         tokens_in=call.tokens_in,

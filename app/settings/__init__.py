@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from app.errors import SettingsError
 from app.settings.battles import Battles
 from app.settings.broker import Broker
+from app.settings.budgets import Budgets
 from app.settings.chainabit import Chainabit
 from app.settings.code_nodes import CodeNodes
 from app.settings.database import Database
@@ -38,6 +39,7 @@ class Settings(
     Telemetry,
     Supabase,
     Media,
+    Budgets,
     Limits,
     ProviderKeys,
     Providers,

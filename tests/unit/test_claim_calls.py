@@ -116,6 +116,7 @@ def opened(outcome: str, **more: Any) -> list[dict[str, Any]]:
         "deaths": 4,
         "wait_ms": 0,
         "bound": True,
+        "owner": "ada",
     }
     return [{"outcome": outcome, **row, **more}]
 
@@ -126,7 +127,7 @@ def test_a_message_leads_to_the_claim_of_its_job(outcome: Opened) -> None:
     found, ours = open_claim(database, ID, "lens_run", "host:1", hint=hint, max_deaths=7, hold_seconds=8.0)
     assert database.asked == [(OPEN, (ID, "lens_run", hint, "host:1", 7, 8.0))]
     assert found is outcome
-    assert ours == Claim(database, ID, "lens_run", JOB, {"a": 1}, 2, 3, 4, True)
+    assert ours == Claim(database, ID, "lens_run", JOB, {"a": 1}, 2, 3, 4, True, "ada")
 
 
 @pytest.mark.parametrize("outcome", [Opened.NOTHING, Opened.FINISHED, Opened.GONE])

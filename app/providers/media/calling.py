@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib import import_module
 from typing import cast
 
-import httpx2
 from pydantic import SecretStr
 
 from app.calls import measured
 from app.errors import GiveUp, JobError
 from app.http.deadline import total_deadline
-from app.providers import outcomes
 from app.providers.attempts import attempt, checked_key, judge_call
 from app.providers.base import File, Model
-from app.providers.keys import key_ref
+from app.providers.fate import may_be_taken
+from app.providers.keys import key_ref, needs_key
 from app.providers.media.base import (
     NO_WISHES,
     Finished,
@@ -28,6 +28,7 @@ from app.providers.media.base import (
     TaskModule,
     Wishes,
 )
+from app.providers.media.ceilings import ceiling_of_order
 from app.settings import settings
 
 _MODULES = {
@@ -43,12 +44,6 @@ _MODULES = {
     ("suno", "music"): "suno",
     ("suno", "audio"): "suno",
 }
-
-#: The request never left, or left no trace: the provider can't have taken it.
-_NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
-
-#: A gateway answered in the provider's place and may have passed the request on.
-_GATEWAY_STATUSES = frozenset({502, 504})
 
 
 def check_order(model: Model, wishes: Wishes, *, has_source: bool) -> None:
@@ -87,7 +82,11 @@ def submit(
         judged = judge_call(error, provider, secret)
         return SubmissionUnknown(judged.message) if may_be_taken(error) else judged
 
-    with measured(provider, model.key, "order", key_ref(key)), total_deadline(deadline_seconds):
+    ceiling = partial(ceiling_of_order, order) if needs_key(provider) else None
+    with (
+        measured(provider, model.key, "order", key_ref(key), ceiling=ceiling),
+        total_deadline(deadline_seconds),
+    ):
         return attempt(lambda: module.submit(order, secret, deadline_seconds), judge)
 
 
@@ -128,21 +127,6 @@ def recover(model: Model, *, key: SecretStr, deadline_seconds: float, idempotenc
             lambda: module.recover(order, secret, deadline_seconds),
             lambda error: judge_call(error, model.provider, secret),
         )
-
-
-def may_be_taken(error: Exception) -> bool:
-    """Whether the provider may have taken an order although the call ended in an error.
-
-    A response that refuses it, and a connection that never came to be, mean that it was not taken. Silence,
-    a broken answer, and a gateway's word mean nothing.
-    """
-    for cause in outcomes.causes(error):
-        if isinstance(cause, (JobError, *_NOT_SENT)):
-            return False
-        response = getattr(cause, "response", None)
-        if isinstance(response, httpx2.Response):
-            return response.status_code < 300 or response.status_code in _GATEWAY_STATUSES
-    return True
 
 
 def _module(provider: str, kind: str) -> MediaModule:

@@ -82,13 +82,13 @@ $$;
 -- outcome: claimed | resumed | poison (resumed once too often: fail it) | nothing | finished | gone
 --          | wait (no call may be made for it yet: come back in wait_ms)
 -- A job that must wait is not claimed, so that one that shows as running runs. `bound`: a passage was taken,
--- which is to be settled when the job is put down.
+-- which is to be settled when the job is put down. `owner`: the call is under budgets, which are that owner's.
 CREATE FUNCTION worker.open_claim(
     p_message_id uuid, p_kind text, p_hint uuid, p_worker_id text, p_max_deaths integer,
     p_hold_seconds double precision DEFAULT 900
 ) RETURNS TABLE (
     outcome text, job_id uuid, job jsonb, attempt integer, errors integer, deaths integer, wait_ms integer,
-    bound boolean
+    bound boolean, owner text
 )
 LANGUAGE plpgsql SET search_path = worker, public AS $$
 #variable_conflict use_column
@@ -107,7 +107,7 @@ BEGIN
     IF v_claim.message_id IS NULL THEN
         SELECT * INTO v_pass FROM worker.fn_pass(v_kind, p_hint, p_message_id, p_hold_seconds);
         IF v_pass.wait_ms > 0 THEN
-            RETURN QUERY SELECT 'wait', p_hint, NULL::jsonb, 0, 0, 0, v_pass.wait_ms, false;
+            RETURN QUERY SELECT 'wait', p_hint, NULL::jsonb, 0, 0, 0, v_pass.wait_ms, false, NULL::text;
             RETURN;
         END IF;
         EXECUTE v_kind.claim_next INTO v_job USING p_hint;
@@ -116,7 +116,7 @@ BEGIN
             PERFORM worker.settle_passage(p_message_id, 0);
         END IF;
         IF v_id IS NULL THEN
-            RETURN QUERY SELECT 'nothing', NULL::uuid, NULL::jsonb, 0, 0, 0, 0, false;
+            RETURN QUERY SELECT 'nothing', NULL::uuid, NULL::jsonb, 0, 0, 0, 0, false, NULL::text;
             RETURN;
         END IF;
         IF v_id IS DISTINCT FROM p_hint THEN
@@ -131,19 +131,19 @@ BEGIN
             SELECT to_timestamp((q.message ->> 'message_timestamp')::double precision / 1000)
             FROM dramatiq.queue q WHERE q.message_id = p_message_id), now()));
         RETURN QUERY SELECT CASE WHEN v_pass.wait_ms > 0 THEN 'wait' ELSE 'claimed' END, v_id, v_job, 1, 0, 0,
-            v_pass.wait_ms, v_pass.bound;
+            v_pass.wait_ms, v_pass.bound, v_pass.owner;
         RETURN;
     END IF;
     IF v_claim.finished_at IS NOT NULL THEN
         RETURN QUERY SELECT 'finished', v_claim.job, NULL::jsonb, v_claim.attempt, v_claim.errors, v_claim.deaths,
-            0, false;
+            0, false, NULL::text;
         RETURN;
     END IF;
     EXECUTE v_kind.reload INTO v_job USING v_claim.job;
     IF v_job IS NULL THEN
         PERFORM worker.finish_claim(p_message_id, v_claim.attempt, 'gone');
         RETURN QUERY SELECT 'gone', v_claim.job, NULL::jsonb, v_claim.attempt, v_claim.errors, v_claim.deaths,
-            0, false;
+            0, false, NULL::text;
         RETURN;
     END IF;
     SELECT * INTO v_pass FROM worker.fn_pass(v_kind, v_claim.job, p_message_id, p_hold_seconds);
@@ -155,7 +155,7 @@ BEGIN
             WHERE c.message_id = p_message_id;
         END IF;
         RETURN QUERY SELECT 'wait', v_claim.job, NULL::jsonb, v_claim.attempt, v_claim.errors, v_claim.deaths,
-            v_pass.wait_ms, false;
+            v_pass.wait_ms, false, NULL::text;
         RETURN;
     END IF;
     UPDATE worker.claims c
@@ -166,7 +166,8 @@ BEGIN
     WHERE c.message_id = p_message_id
     RETURNING * INTO v_claim;
     RETURN QUERY SELECT CASE WHEN v_claim.deaths >= p_max_deaths THEN 'poison' ELSE 'resumed' END,
-        v_claim.job, v_job, v_claim.attempt, v_claim.errors, v_claim.deaths, 0, v_pass.bound;
+        v_claim.job, v_job, v_claim.attempt, v_claim.errors, v_claim.deaths, 0, v_pass.bound,
+        v_pass.owner;
 END $$;
 
 -- End a claim for good and say whether the caller may write the job's results:
@@ -181,15 +182,15 @@ DECLARE
     v_claim worker.claims;
     v_job jsonb;
 BEGIN
-    IF p_calls IS NOT NULL THEN
-        PERFORM worker.note_calls(p_message_id, p_calls);
-    END IF;
     UPDATE worker.claims c
     SET state = 'finished', finished_at = now(), outcome = p_outcome,
         error_code = p_error_code, error_message = p_error_message,
         errors = c.errors + (p_outcome = 'failed')::integer
     WHERE c.message_id = p_message_id AND c.attempt = p_attempt AND c.finished_at IS NULL
     RETURNING * INTO v_claim;
+    IF p_calls IS NOT NULL THEN
+        PERFORM worker.note_calls(p_message_id, p_calls);
+    END IF;
     IF v_claim.message_id IS NULL THEN
         RETURN 'stale';
     END IF;

@@ -32,6 +32,9 @@ BEGIN
         provider text, model text, purpose text, age_ms bigint, duration_ms integer, tokens_in integer,
         tokens_out integer, error_code text)
     JOIN worker.claims c ON c.message_id = p_message_id;
+    IF p_calls @? '$[*].hold' THEN
+        PERFORM worker.settle_holds(p_calls);
+    END IF;
 END $$;
 
 -- Each provider that was called in the last hour. Latency is of calls that succeeded; polls, which only ask

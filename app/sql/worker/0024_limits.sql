@@ -425,21 +425,26 @@ BEGIN
 END $$;
 
 -- The passage that a job needs before it is claimed: 0 is go, else milliseconds to wait. `bound` tells whether
--- there is something to settle afterwards.
+-- there is something to settle afterwards, `owner` whose budgets the call is under, if it is under any.
 CREATE FUNCTION worker.fn_pass(
     p_kind worker.kinds, p_job uuid, p_ticket uuid, p_hold_seconds double precision,
-    OUT wait_ms integer, OUT bound boolean
+    OUT wait_ms integer, OUT bound boolean, OUT owner text
 ) LANGUAGE plpgsql SET search_path = worker, public AS $$
 DECLARE
     v_call record;
+    v_budgets_exist boolean;
 BEGIN
     wait_ms := 0;
     bound := p_kind.call IS NOT NULL AND p_job IS NOT NULL AND worker.fn_calls_are_bound();
-    IF NOT bound THEN
+    v_budgets_exist := p_kind.call IS NOT NULL AND p_job IS NOT NULL AND worker.fn_budgets_exist();
+    IF NOT (bound OR v_budgets_exist) THEN
         RETURN;
     END IF;
     EXECUTE p_kind.call INTO v_call USING p_job;
-    bound := v_call.provider IS NOT NULL AND v_call.model IS NOT NULL;
+    IF v_budgets_exist THEN
+        owner := worker.fn_budgeted_owner(v_call.owner);
+    END IF;
+    bound := bound AND v_call.provider IS NOT NULL AND v_call.model IS NOT NULL;
     IF bound THEN
         wait_ms := worker.take_passage(
             p_ticket, v_call.provider, v_call.model, v_call.key, v_call.owner, p_hold_seconds);
@@ -449,10 +454,11 @@ END $$;
 -- The same for a call without a claim; `bound` tells whether there is something to settle.
 CREATE FUNCTION worker.ask_passage(
     p_ticket uuid, p_provider text, p_model text, p_key text, p_owner text, p_hold_seconds double precision,
-    OUT wait_ms integer, OUT bound boolean
+    OUT wait_ms integer, OUT bound boolean, OUT owner text
 ) LANGUAGE plpgsql SET search_path = '' AS $$
 BEGIN
     bound := worker.fn_calls_are_bound();
+    owner := worker.fn_budgeted_owner(p_owner);
     wait_ms := CASE WHEN bound THEN worker.take_passage(
         p_ticket, p_provider, p_model, p_key, p_owner, p_hold_seconds) ELSE 0 END;
 END $$;

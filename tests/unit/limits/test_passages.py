@@ -20,13 +20,13 @@ from tests.unit.recorded import RecordedDatabase
 
 TICKET = uuid4()
 QUOTA = Quota("openai", "gpt-4o", "platform", "ada")
-ASK = "SELECT wait_ms, bound FROM worker.ask_passage(%s, %s, %s, %s, %s, %s)"
+ASK = "SELECT wait_ms, bound, owner FROM worker.ask_passage(%s, %s, %s, %s, %s, %s)"
 SETTLE = "SELECT worker.settle_passage(%s, %s, %s, %s)"
 ASKED = (ASK, (TICKET, "openai", "gpt-4o", "platform", "ada", 60.0))
 
 
 def answer(wait_ms: int = 0, *, bound: bool = True) -> list[dict[str, Any]]:
-    return [{"wait_ms": wait_ms, "bound": bound}]
+    return [{"wait_ms": wait_ms, "bound": bound, "owner": None}]
 
 
 def call(duration_ms: int = 500, tokens: int = 10, **more: Any) -> Call:
