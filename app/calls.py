@@ -32,6 +32,11 @@ UNFORESEEN = "worker.internal_error"
 class Call:
     """One request to a provider; `ended` is on this process's monotonic clock, in seconds.
 
+    `tokens_in` are all tokens of the prompt and `tokens_out` all that the model made, whatever each provider
+    counts among them: of the former `tokens_cached` were read from the provider's cache and
+    `tokens_cache_write` written to it, of the latter `tokens_reasoning` were thinking. `units` are the media
+    that were bought, `seconds` how long they are together, or a recording that was read.
+
     `key` is the stored key's id, or `platform`, never the key. `limit_headers` are those of the answer that
     speak of limits.
     """
@@ -44,6 +49,11 @@ class Call:
     duration_ms: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
+    tokens_cached: int = 0
+    tokens_cache_write: int = 0
+    tokens_reasoning: int = 0
+    units: int = 0
+    seconds: float | None = None
     error_code: str | None = None
     failure: JobError | None = None
     limit_headers: Mapping[str, str] = field(default_factory=dict)
@@ -121,6 +131,11 @@ def call_parameters(calls: Sequence[Call]) -> Json | None:
                 "duration_ms": call.duration_ms,
                 "tokens_in": call.tokens_in,
                 "tokens_out": call.tokens_out,
+                "tokens_cached": call.tokens_cached,
+                "tokens_cache_write": call.tokens_cache_write,
+                "tokens_reasoning": call.tokens_reasoning,
+                "units": call.units,
+                "seconds": call.seconds,
                 "error_code": call.error_code,
                 **_settlement(call),
             }

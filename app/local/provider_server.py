@@ -19,6 +19,7 @@ from app.local.media_wire import read_body
 from app.local.provider_accounts import visit_account
 from app.local.provider_scenarios import SCENARIOS, respond, scenario_of
 from app.local.provider_tools import TOOLS
+from app.local.provider_usage import Used
 from app.local.provider_wire import WIRES, Json, Wire, key_of
 
 
@@ -49,6 +50,7 @@ class ProviderServer(PatientServer):
         self.refused_keys: set[str] = set()
         self._scripts: Scripts[str] = Scripts()
         self._lines: Scripts[str] = Scripts()
+        self._usages: Scripts[Used] = Scripts()
         self.media = MediaDesk(self.url)
 
     @property
@@ -85,6 +87,10 @@ class ProviderServer(PatientServer):
     def say(self, model: str, *texts: str) -> None:
         """Let the next answers of a model (by its wire name) be these, one each, instead of the prompt."""
         self._lines.add(model, texts)
+
+    def meter(self, model: str, *usages: Used) -> None:
+        """Let the next answers of a model (by its wire name) say to have taken this, one each."""
+        self._usages.add(model, usages)
 
     def wait_for_calls(self, count: int, timeout: float = 60.0) -> list[Call]:
         """Wait until `count` calls have come in all and return all of them; raises `TimeoutError`."""
@@ -171,6 +177,7 @@ class ProviderServer(PatientServer):
                 scenario = "bad-key"
             self.wait_for_gate(client)
             said = None if scenario else self.next_line(question.model)
+            question = replace(question, used=self._usages.next(question.model))
             _send(client, respond(scenario, wire, question, key, said))
         finally:
             self.end()

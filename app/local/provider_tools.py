@@ -73,7 +73,8 @@ def _embeddings(question: Question, _text: str, _finish: str) -> Json:
 
 
 def _google_embeddings(question: Question, _text: str, _finish: str) -> Json:
-    return {"embeddings": [{"values": vector_of(text)} for text in question.prompt.split(_SEPARATOR)]}
+    vectors = [{"values": vector_of(text)} for text in question.prompt.split(_SEPARATOR)]
+    return {"embeddings": vectors, "usageMetadata": {"promptTokenCount": len(question.prompt.split())}}
 
 
 def _transcript(_question: Question, text: str, _finish: str) -> Json:

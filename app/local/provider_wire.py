@@ -8,19 +8,33 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
+
+from app.local.provider_usage import (
+    Used,
+    anthropic_usage,
+    deepseek_usage,
+    google_usage,
+    ollama_usage,
+    openai_usage,
+)
 
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Question:
-    """What a request asks: the model by its wire name, the prompt, and the system message if any."""
+    """What a request asks: the model by its wire name, the prompt, and the system message if any.
+
+    `used` is what its answer says to have taken, where that is not simply the words.
+    """
 
     model: str
     prompt: str
     system: str | None
+    used: Used | None = None
 
 
 @dataclass(frozen=True)
@@ -47,8 +61,11 @@ def key_of(headers: Mapping[str, str]) -> str:
     return next(filter(None, named), bearer)
 
 
-def _words(*texts: str | None) -> int:
-    return sum(len((text or "").split()) for text in texts)
+def _used(question: Question, text: str, thought: int = 0) -> Used:
+    """One token a word, the first of which the cache had."""
+    asked, said = len(f"{question.system or ''} {question.prompt}".split()), len(text.split())
+    cached = min(asked, 1)
+    return question.used or Used(fresh=asked - cached, cached=cached, thought=thought, said=said)
 
 
 def _text_of(content: str | list[Json]) -> str:
@@ -68,8 +85,7 @@ def _read_contents(body: Json, model_in_path: str) -> Question:
     return Question(unquote(model_in_path), prompt, system)
 
 
-def _completion(question: Question, text: str, finish: str) -> Json:
-    tokens_in, tokens_out = _words(question.system, question.prompt), _words(text)
+def _completion(usage: Callable[[Used], Json], question: Question, text: str, finish: str) -> Json:
     refusal = "I can't help with that." if finish == "refused" else None
     return {
         "id": "chatcmpl-local",
@@ -87,13 +103,7 @@ def _completion(question: Question, text: str, finish: str) -> Json:
                 "finish_reason": "content_filter" if refusal else finish,
             }
         ],
-        "usage": {
-            "prompt_tokens": tokens_in,
-            "completion_tokens": tokens_out,
-            "total_tokens": tokens_in + tokens_out,
-            "prompt_tokens_details": {"cached_tokens": 1},
-            "completion_tokens_details": {"reasoning_tokens": 0},
-        },
+        "usage": usage(_used(question, text)),
     }
 
 
@@ -107,24 +117,12 @@ def _message(question: Question, text: str, finish: str) -> Json:
         "content": [{"type": "text", "text": text}] if text and finish != "refused" else [],
         "stop_reason": reasons[finish],
         "stop_sequence": None,
-        "usage": {
-            "input_tokens": _words(question.system, question.prompt),
-            "output_tokens": _words(text),
-            "cache_read_input_tokens": 1,
-            "cache_creation_input_tokens": None,
-        },
+        "usage": anthropic_usage(_used(question, text)),
     }
 
 
 def _candidates(question: Question, text: str, finish: str) -> Json:
-    tokens_in, tokens_out = _words(question.system, question.prompt), _words(text)
-    usage = {
-        "promptTokenCount": tokens_in,
-        "candidatesTokenCount": tokens_out,
-        "thoughtsTokenCount": 2,
-        "cachedContentTokenCount": 1,
-        "totalTokenCount": tokens_in + tokens_out + 2,
-    }
+    usage = google_usage(_used(question, text, thought=2))
     if finish == "refused":
         return {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": usage}
     content = {"role": "model", "parts": [{"text": text}] if text else []}
@@ -145,8 +143,7 @@ def _chat(question: Question, text: str, finish: str) -> Json:
         "done": True,
         "done_reason": "length" if finish == "length" else "stop",
         "total_duration": 1,
-        "prompt_eval_count": _words(question.system, question.prompt),
-        "eval_count": _words(text),
+        **ollama_usage(_used(question, text)),
     }
 
 
@@ -172,8 +169,13 @@ def _ollama_error(_status: int, _code: str, message: str) -> Json:
     return {"error": message}
 
 
-def _chat_wire(provider: str, path: str, error: Callable[[int, str, str], Json]) -> Wire:
-    return Wire(provider, re.compile(path), _read_messages, _completion, error, "usage")
+def _chat_wire(
+    provider: str,
+    path: str,
+    error: Callable[[int, str, str], Json],
+    usage: Callable[[Used], Json] = openai_usage,
+) -> Wire:
+    return Wire(provider, re.compile(path), _read_messages, partial(_completion, usage), error, "usage")
 
 
 def _google_wire(provider: str, path: str) -> Wire:
@@ -183,7 +185,7 @@ def _google_wire(provider: str, path: str) -> Wire:
 WIRES = (
     _chat_wire("openai", r"/openai/v1/chat/completions", _openai_error),
     _chat_wire("mistral", r"/mistral/v1/chat/completions", _mistral_error),
-    _chat_wire("deepseek", r"/deepseek/chat/completions", _openai_error),
+    _chat_wire("deepseek", r"/deepseek/chat/completions", _openai_error, deepseek_usage),
     Wire(
         "anthropic",
         re.compile(r"/anthropic/v1/messages"),

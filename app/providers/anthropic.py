@@ -9,7 +9,7 @@ from anthropic.types import MessageParam
 
 from app.providers.base import BadReplyError, Model, Prompt, Reply
 from app.providers.transport import http_client
-from app.providers.wire import Count, Lenient, WirePart, nonzero
+from app.providers.wire import Count, Lenient, WirePart, total
 from app.settings import settings
 
 #: The API demands a limit; this is what the platform has always sent when a job names none.
@@ -24,11 +24,18 @@ _FINISH_REASONS = {
 }
 
 
+class _OutputDetails(WirePart):
+    thinking_tokens: Count = 0
+
+
 class _Usage(WirePart):
+    """What the cache had or was given comes beside the input; thinking is a part of the output."""
+
     input_tokens: Count = 0
-    output_tokens: Count = 0
     cache_read_input_tokens: Count = 0
     cache_creation_input_tokens: Count = 0
+    output_tokens: Count = 0
+    output_tokens_details: Annotated[_OutputDetails, Lenient] = _OutputDetails()
 
 
 class _Block(WirePart):
@@ -91,14 +98,14 @@ def _client(key: str) -> Anthropic:
 
 def _reply(message: _Message, request_id: str | None) -> Reply:
     usage = message.usage
+    cached, written = usage.cache_read_input_tokens, usage.cache_creation_input_tokens
     return Reply(
         text="".join(block.text for block in message.content if block.type == "text"),
         finish_reason=_FINISH_REASONS.get(message.stop_reason or "", "unknown"),
-        tokens_in=usage.input_tokens,
+        tokens_in=total(usage.input_tokens, cached, written),
         tokens_out=usage.output_tokens,
+        tokens_cached=cached,
+        tokens_cache_write=written,
+        tokens_reasoning=usage.output_tokens_details.thinking_tokens,
         request_id=request_id,
-        usage=nonzero(
-            cached_tokens=usage.cache_read_input_tokens,
-            cache_write_tokens=usage.cache_creation_input_tokens,
-        ),
     )

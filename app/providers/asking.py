@@ -8,12 +8,12 @@ from typing import cast
 
 from pydantic import SecretStr
 
-from app.calls import measured
+from app.calls import Call, measured
 from app.errors import GiveUp
 from app.http.deadline import total_deadline
 from app.providers import outcomes
 from app.providers.attempts import attempt, checked_key, judge_call
-from app.providers.base import Answer, Model, Prompt, ProviderModule
+from app.providers.base import Answer, Model, Prompt, ProviderModule, Reply
 from app.providers.ceilings import bounded, ceiling_of_prompt
 from app.providers.keys import key_ref, needs_key
 from app.providers.transport import limit_headers
@@ -65,7 +65,7 @@ def ask(model: Model, prompt: Prompt, *, key: SecretStr, deadline_seconds: float
                 lambda error: judge_call(error, provider, secret),
             )
             call.limit_headers = limit_headers()
-        call.tokens_in, call.tokens_out = reply.tokens_in, reply.tokens_out
+        _count(call, reply)
         failure = outcomes.judge_reply(reply, provider, secret)
         if failure:
             raise failure
@@ -78,8 +78,14 @@ def ask(model: Model, prompt: Prompt, *, key: SecretStr, deadline_seconds: float
         model=model.key,
         request_id=reply.request_id,
         latency_ms=call.duration_ms,
-        usage=dict(reply.usage),
+        usage=reply.usage,
     )
+
+
+def _count(call: Call, reply: Reply) -> None:
+    call.tokens_in, call.tokens_out = reply.tokens_in, reply.tokens_out
+    call.tokens_cached, call.tokens_cache_write = reply.tokens_cached, reply.tokens_cache_write
+    call.tokens_reasoning = reply.tokens_reasoning
 
 
 def _module(provider: str) -> ProviderModule:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -67,10 +67,10 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model said, and what it cost.
+    """What the model said, and what it took; tokens are those of a `Call`.
 
-    `finish_reason` is `stop`, `length` (cut at the token limit, with some text) or `unknown`. `usage` holds
-    the provider's finer token counts, such as `cached_tokens` and `reasoning_tokens`; `model` is the
+    `finish_reason` is `stop`, `length` (cut at the token limit, with some text) or `unknown`. `usage` says
+    what sorts of tokens there are among them, such as `cached_tokens` and `reasoning_tokens`; `model` is the
     platform's key of the model.
     """
 
@@ -87,7 +87,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Reply:
-    """One provider's answer, parsed but not judged.
+    """One provider's answer, parsed but not judged; tokens are those of a `Call`.
 
     `finish_reason` is one of `stop`, `length`, `refused`, `interrupted` (the provider broke off) and
     `unknown`; whether that is a success is decided in one place for all providers.
@@ -97,9 +97,21 @@ class Reply:
     finish_reason: str
     tokens_in: int = 0
     tokens_out: int = 0
+    tokens_cached: int = 0
+    tokens_cache_write: int = 0
+    tokens_reasoning: int = 0
     request_id: str | None = None
-    usage: Mapping[str, int] = field(default_factory=dict)
     refusal: str | None = None
+
+    @property
+    def usage(self) -> dict[str, int]:
+        """The sorts of tokens that there are, by name."""
+        sorts = {
+            "cached_tokens": self.tokens_cached,
+            "cache_write_tokens": self.tokens_cache_write,
+            "reasoning_tokens": self.tokens_reasoning,
+        }
+        return {name: count for name, count in sorts.items() if count}
 
 
 class BadReplyError(Exception):

@@ -52,8 +52,13 @@ class _Values(WirePart):
     values: Vector = Field(min_length=1)
 
 
+class _GoogleUsage(WirePart):
+    promptTokenCount: Count = 0  # noqa: N815  # the wire's name
+
+
 class _GoogleReply(WirePart):
     embeddings: list[_Values]
+    usageMetadata: Annotated[_GoogleUsage, Lenient] = _GoogleUsage()  # noqa: N815  # the wire's name
 
 
 def embed(
@@ -99,4 +104,4 @@ def _ask_google(
     asked = [{"model": f"models/{model}", "content": {"parts": [{"text": text}]}, **wanted} for text in texts]
     url = f"{settings().google_base_url.rstrip('/')}/v1beta/models/{segment(model)}:batchEmbedContents"
     reply = parse(_GoogleReply, post_json(url, {"requests": asked}, {"x-goog-api-key": secret}, seconds))
-    return tuple(item.values for item in reply.embeddings), 0
+    return tuple(item.values for item in reply.embeddings), reply.usageMetadata.promptTokenCount

@@ -19,7 +19,6 @@ import httpx2
 from app.errors import GiveUp
 from app.providers.base import BadReplyError, Model, Prompt, Reply
 from app.providers.transport import http_client
-from app.providers.wire import nonzero
 from app.settings import settings
 
 with warnings.catch_warnings():
@@ -144,18 +143,17 @@ def _reply(response: gemini.GenerateContentResponse) -> Reply:
     # The plain message: the wrapper around it warns about every number that is newer than its schema.
     plain = gemini.GenerateContentResponse.pb(response)
     usage = plain.usage_metadata
-    spoken_for = usage.prompt_token_count + usage.candidates_token_count
+    tokens_in, said = max(usage.prompt_token_count, 0), max(usage.candidates_token_count, 0)
+    # The client's schema is older than thinking, whose tokens count only towards the total.
+    thought = max(usage.total_token_count - tokens_in - said, 0)
     candidate = plain.candidates[0] if plain.candidates else None
     blocked = plain.prompt_feedback.block_reason != 0
     finish = _FINISH_REASONS.get(candidate.finish_reason, "unknown") if candidate else "unknown"
     return Reply(
         text="".join(part.text for part in candidate.content.parts) if candidate else "",
         finish_reason="refused" if blocked else finish,
-        tokens_in=max(usage.prompt_token_count, 0),
-        tokens_out=max(usage.candidates_token_count, 0),
-        usage=nonzero(
-            cached_tokens=max(usage.cached_content_token_count, 0),
-            # The client's schema is older than thinking, whose tokens count only towards the total.
-            reasoning_tokens=max(usage.total_token_count - spoken_for, 0),
-        ),
+        tokens_in=tokens_in,
+        tokens_out=said + thought,
+        tokens_cached=max(usage.cached_content_token_count, 0),
+        tokens_reasoning=thought,
     )

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from app.providers.base import BadReplyError, Model, Prompt, Reply
 from app.providers.transport import http_client
-from app.providers.wire import Count, Lenient, WirePart, nonzero
+from app.providers.wire import Count, Lenient, WirePart
 from app.settings import settings
 
 _FINISH_REASONS = {
@@ -23,16 +23,24 @@ _FINISH_REASONS = {
 }
 
 
-class _Details(WirePart):
+class _PromptDetails(WirePart):
     cached_tokens: Count = 0
+    cache_write_tokens: Count = 0
+
+
+class _CompletionDetails(WirePart):
     reasoning_tokens: Count = 0
 
 
 class _Usage(WirePart):
+    """The details are parts of what is counted before them."""
+
     prompt_tokens: Count = 0
     completion_tokens: Count = 0
-    prompt_tokens_details: Annotated[_Details, Lenient] = _Details()
-    completion_tokens_details: Annotated[_Details, Lenient] = _Details()
+    prompt_tokens_details: Annotated[_PromptDetails, Lenient] = _PromptDetails()
+    completion_tokens_details: Annotated[_CompletionDetails, Lenient] = _CompletionDetails()
+    #: DeepSeek's name for the cached part of the prompt.
+    prompt_cache_hit_tokens: Count = 0
 
 
 class _TextPart(WirePart):
@@ -124,16 +132,16 @@ def _extra_body(provider: str) -> dict[str, object] | None:
 
 def _reply(completion: _Completion, request_id: str | None) -> Reply:
     choice, usage = completion.choices[0], completion.usage
+    of_prompt, of_completion = usage.prompt_tokens_details, usage.completion_tokens_details
     refused = bool(choice.message.refusal)
     return Reply(
         text=choice.message.text(),
         finish_reason="refused" if refused else _FINISH_REASONS.get(choice.finish_reason or "", "unknown"),
         tokens_in=usage.prompt_tokens,
         tokens_out=usage.completion_tokens,
+        tokens_cached=of_prompt.cached_tokens or usage.prompt_cache_hit_tokens,
+        tokens_cache_write=of_prompt.cache_write_tokens,
+        tokens_reasoning=of_completion.reasoning_tokens,
         request_id=request_id,
-        usage=nonzero(
-            cached_tokens=usage.prompt_tokens_details.cached_tokens,
-            reasoning_tokens=usage.completion_tokens_details.reasoning_tokens,
-        ),
         refusal=choice.message.refusal,
     )

@@ -50,8 +50,11 @@ class Transcript:
 
 
 class _Usage(WirePart):
+    """Tokens or seconds, as the model is priced."""
+
     input_tokens: Count = 0
     output_tokens: Count = 0
+    seconds: Seconds = None
 
 
 class _Reply(WirePart):
@@ -88,6 +91,7 @@ def transcribe(
         )
         reply = parse(_Reply, response.raise_for_status())
         call.tokens_in, call.tokens_out = reply.usage.input_tokens, reply.usage.output_tokens
+        call.units, call.seconds = 1, reply.usage.seconds or reply.duration
         return reply
 
     ceiling = partial(ceiling_of_recording, recording)

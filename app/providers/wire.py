@@ -33,6 +33,6 @@ class WirePart(BaseModel):
 Lenient = BeforeValidator(_part)
 
 
-def nonzero(**counts: int) -> dict[str, int]:
-    """The counts worth keeping."""
-    return {name: count for name, count in counts.items() if count}
+def total(*counts: int) -> int:
+    """Counts together, as a count."""
+    return min(sum(counts), _MAX_COUNT)

@@ -88,13 +88,22 @@ class Finished:
 
     media: Media
 
+    @property
+    def seconds(self) -> float | None:
+        """How long the medium is, where that is known."""
+        return self.media.duration_seconds
+
 
 @dataclass(frozen=True)
 class Started:
-    """The provider took the order; ask for `task_id` after that many seconds."""
+    """The provider took the order; ask for `task_id` after that many seconds.
+
+    `seconds` is how long a medium was ordered, which its price may go by.
+    """
 
     task_id: str
     poll_after_seconds: float
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)

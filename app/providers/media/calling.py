@@ -84,10 +84,12 @@ def submit(
 
     ceiling = partial(ceiling_of_order, order) if needs_key(provider) else None
     with (
-        measured(provider, model.key, "order", key_ref(key), ceiling=ceiling),
+        measured(provider, model.key, "order", key_ref(key), ceiling=ceiling) as call,
         total_deadline(deadline_seconds),
     ):
-        return attempt(lambda: module.submit(order, secret, deadline_seconds), judge)
+        taken = attempt(lambda: module.submit(order, secret, deadline_seconds), judge)
+        call.units, call.seconds = 1, taken.seconds
+    return taken
 
 
 def poll(task: Task, *, key: SecretStr, deadline_seconds: float) -> Pending | Finished:

@@ -16,6 +16,9 @@ HONOURS = frozenset({"voice", "audio_format"})
 #: The API's names of what it puts into a file that players know; its other formats are bare samples.
 _FORMATS = {"mp3": "mp3_44100_128", "opus": "opus_48000_128"}
 
+#: 128 kbit/s throughout, so that the size tells how long the audio is.
+_MP3_BYTES_PER_SECOND = 16_000
+
 
 def submit(order: Order, key: str, timeout_seconds: float) -> Finished:
     """Have the prompt spoken, as MP3 unless something else is wished for."""
@@ -36,4 +39,5 @@ def submit(order: Order, key: str, timeout_seconds: float) -> Finished:
     mime = response.headers.get("content-type", "").partition(";")[0].strip()
     if not mime.startswith("audio/") or not response.content:
         raise BadReplyError("there is no audio in it")
-    return Finished(Media(mime, content=response.content))
+    seconds = round(len(response.content) / _MP3_BYTES_PER_SECOND, 3) if wanted == "mp3" else None
+    return Finished(Media(mime, content=response.content, duration_seconds=seconds))

@@ -89,7 +89,9 @@ def submit(order: Order, key: str, timeout_seconds: float) -> Started:
     model = _application(order.model.wire_model)
     try:
         handle = _client(key, timeout_seconds).submit(model, _arguments(order))
-        return Started(task_id(handle.request_id), poll_after_seconds=5)
+        return Started(
+            task_id(handle.request_id), poll_after_seconds=5, seconds=order.wishes.duration_seconds
+        )
     except fal_client.FalClientHTTPError as error:
         response = _shared(error.response)
         raise httpx2.HTTPStatusError("refused", request=response.request, response=response) from None

@@ -81,7 +81,8 @@ def submit(order: Order, key: str, timeout_seconds: float) -> Started:
     model = segment(order.model.wire_model)
     url = f"{settings().google_base_url.rstrip('/')}/v1beta/models/{model}:predictLongRunning"
     accepted = parse(_Accepted, post_json(url, _body(order), {"x-goog-api-key": key}, timeout_seconds))
-    return Started(f"ai-studio|{accepted.name}", poll_after_seconds=20)
+    seconds = _VIDEO_SECONDS if order.model.kind == "video" else _MUSIC_SECONDS
+    return Started(f"ai-studio|{accepted.name}", poll_after_seconds=20, seconds=seconds)
 
 
 def poll(task: Task, key: str, timeout_seconds: float) -> Pending | Finished:

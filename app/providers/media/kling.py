@@ -13,6 +13,7 @@ from app.providers.wire import WirePart
 from app.redaction import redact
 from app.settings import settings
 
+_SECONDS = 5
 _NOT_FOUND = 1203
 
 #: Codes in the body of a 200, from Kling's list of error codes; all others mean a request it can't take.
@@ -53,13 +54,17 @@ HONOURS = frozenset({"duration_seconds", "aspect_ratio"})
 
 
 def submit(order: Order, key: str, timeout_seconds: float) -> Started:
-    """Order one video; our reference goes along as Kling's external task id."""
+    """Order one video, of five seconds unless wished otherwise.
+
+    Our reference goes along as Kling's external task id.
+    """
+    seconds = order.wishes.duration_seconds or _SECONDS
     body = {
         "model_name": order.model.wire_model,
         "prompt": order.prompt,
         "cfg_scale": 0.5,
         "mode": "std",
-        "duration": str(order.wishes.duration_seconds or 5),
+        "duration": str(seconds),
         "aspect_ratio": order.wishes.aspect_ratio or "16:9",
         "external_task_id": order.reference,
     }
@@ -68,7 +73,7 @@ def submit(order: Order, key: str, timeout_seconds: float) -> Started:
         raise _refusal(reply, key)
     if reply.data is None or not reply.data.task_id:
         raise BadReplyError("there is no task id in it")
-    return Started(reply.data.task_id, poll_after_seconds=30)
+    return Started(reply.data.task_id, poll_after_seconds=30, seconds=seconds)
 
 
 def recover(order: Order, key: str, timeout_seconds: float) -> Started | None:

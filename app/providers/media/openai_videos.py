@@ -40,14 +40,15 @@ HONOURS = frozenset({"duration_seconds"})
 
 def submit(order: Order, key: str, timeout_seconds: float) -> Started:
     """Order one video, of five seconds unless wished otherwise."""
+    seconds = order.wishes.duration_seconds or _SECONDS
     body = {
         "model": order.model.wire_model,
         "prompt": order.prompt,
-        "duration": order.wishes.duration_seconds or _SECONDS,
+        "duration": seconds,
         "size": f"{_WIDTH}x{_HEIGHT}",
     }
     accepted = parse(_Accepted, post_json(_url(), body, bearer(key), timeout_seconds))
-    return Started(accepted.id, poll_after_seconds=15)
+    return Started(accepted.id, poll_after_seconds=15, seconds=seconds)
 
 
 def poll(task: Task, key: str, timeout_seconds: float) -> Pending | Finished:

@@ -52,10 +52,11 @@ HONOURS = frozenset({"duration_seconds"})
 
 def submit(order: Order, key: str, timeout_seconds: float) -> Started:
     """Order thirty seconds of music, unless another length is wished for."""
+    seconds = order.wishes.duration_seconds or _SECONDS
     body = {
         "prompt": order.prompt,
         "mv": order.model.wire_model,
-        "duration": order.wishes.duration_seconds or _SECONDS,
+        "duration": seconds,
         "make_instrumental": False,
         "wait_audio": False,
         "format": "mp3",
@@ -66,7 +67,7 @@ def submit(order: Order, key: str, timeout_seconds: float) -> Started:
     first = clips if isinstance(clips, _Accepted) else next(iter(clips), None)
     if first is None:
         raise BadReplyError("there is no clip in it")
-    return Started(first.id, poll_after_seconds=20)
+    return Started(first.id, poll_after_seconds=20, seconds=seconds)
 
 
 def poll(task: Task, key: str, timeout_seconds: float) -> Pending | Finished:

@@ -14,10 +14,21 @@ CREATE TABLE worker.provider_calls (
     duration_ms integer NOT NULL,
     tokens_in integer NOT NULL DEFAULT 0,
     tokens_out integer NOT NULL DEFAULT 0,
-    error_code text
+    error_code text,
+    -- of tokens_in: what the provider's cache had, and what it was given
+    tokens_cached integer NOT NULL DEFAULT 0,
+    tokens_cache_write integer NOT NULL DEFAULT 0,
+    -- of tokens_out
+    tokens_reasoning integer NOT NULL DEFAULT 0,
+    -- media that were bought, and how long they are together
+    units integer NOT NULL DEFAULT 0,
+    seconds numeric,
+    -- at the price of the time it ended; null where there was none, or nobody told what the call took
+    cost_usd numeric
 );
 
 CREATE INDEX provider_calls_ended ON worker.provider_calls (ended_at);
+CREATE INDEX provider_calls_job ON worker.provider_calls (job);
 
 -- Write down the calls that were made for a claim's job: objects with the columns' names and, in place of the
 -- time, age_ms. In plpgsql, which keeps its plan for the session.
@@ -25,12 +36,19 @@ CREATE FUNCTION worker.note_calls(p_message_id uuid, p_calls jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = '' AS $$
 BEGIN
     INSERT INTO worker.provider_calls (
-        ended_at, kind, job, provider, model, purpose, duration_ms, tokens_in, tokens_out, error_code)
-    SELECT clock_timestamp() - x.age_ms * interval '1 millisecond', c.kind, c.job, x.provider, x.model,
-           x.purpose, x.duration_ms, x.tokens_in, x.tokens_out, x.error_code
+        ended_at, kind, job, provider, model, purpose, duration_ms, tokens_in, tokens_out, error_code,
+        tokens_cached, tokens_cache_write, tokens_reasoning, units, seconds, cost_usd)
+    SELECT t.ended_at, c.kind, c.job, x.provider, x.model, x.purpose, x.duration_ms, x.tokens_in, x.tokens_out,
+           x.error_code, x.tokens_cached, x.tokens_cache_write, x.tokens_reasoning, x.units, x.seconds,
+           CASE WHEN x.tokens_in > 0 OR x.tokens_out > 0 OR x.units > 0 THEN worker.fn_call_cost_usd(
+               x.provider, x.model, t.ended_at, x.tokens_in, x.tokens_cached, x.tokens_cache_write,
+               x.tokens_out, x.tokens_reasoning, x.units, x.seconds) END
     FROM jsonb_to_recordset(p_calls) AS x (
         provider text, model text, purpose text, age_ms bigint, duration_ms integer, tokens_in integer,
-        tokens_out integer, error_code text)
+        tokens_out integer, error_code text, tokens_cached integer, tokens_cache_write integer,
+        tokens_reasoning integer, units integer, seconds numeric)
+    CROSS JOIN LATERAL (
+        SELECT clock_timestamp() - x.age_ms * interval '1 millisecond' AS ended_at OFFSET 0) AS t
     JOIN worker.claims c ON c.message_id = p_message_id;
     IF p_calls @? '$[*].hold' THEN
         PERFORM worker.settle_holds(p_calls);

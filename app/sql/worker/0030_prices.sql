@@ -82,7 +82,7 @@ BEGIN
             WHEN num_nonnulls(v_price.usd_per_image, v_price.usd_per_request, v_price.usd_per_second) > 0 THEN
                 p_units * (coalesce(v_price.usd_per_image, 0) + coalesce(v_price.usd_per_request, 0))
                 + coalesce(p_seconds * v_price.usd_per_second, 0) END;
-        IF p_tokens_in + p_tokens_out > 0 THEN
+        IF p_tokens_in > 0 OR p_tokens_out > 0 THEN
             RETURN coalesce(v_tokens + v_media, v_tokens, v_media);
         END IF;
     END IF;

@@ -79,7 +79,9 @@ def test_what_the_job_leaves_open_is_not_sent(provider, ask_provider, server):
 def test_an_answer_carries_text_usage_and_the_platforms_model_key(provider, ask_provider):
     answer = ask_provider(provider, "m", system="be brief")
     assert answer.text == "m says: how are you"
-    assert (answer.tokens_in, answer.tokens_out) == (5, 5)
+    thought = answer.usage.get("reasoning_tokens", 0)
+    assert thought == (2 if provider.startswith("google") else 0)
+    assert (answer.tokens_in, answer.tokens_out) == (5, 5 + thought)
     assert answer.finish_reason == "stop"
     assert (answer.provider, answer.model) == (provider, "key-of-m")
     assert answer.latency_ms >= 0
