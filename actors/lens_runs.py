@@ -38,7 +38,7 @@ def execute_lens_run(claim: Claim[LensRun]) -> None:
         return
     answer = providers.ask(model, prompt, key=key, deadline_seconds=settings().provider_timeout_ms / 1000)
     with claim.finish() as tx:
-        complete_run(tx, run, answer)
+        complete_run(tx, run, answer, settings().credits_per_usd)
         store_artifact(tx, run, answer)
     log.info(
         "processed queued run",

@@ -84,13 +84,14 @@ def _draw_providers(providers: dict[str, dict[str, Any]]) -> list[RenderableType
     if not providers:
         return []
     table = Table("provider", box=None, padding=(0, 2, 0, 0))
-    for heading in ("calls/h", "errors/h", "rate", "ms p50/p99"):
+    for heading in ("calls/h", "errors/h", "rate", "ms p50/p99", "USD/h"):
         table.add_column(heading, justify="right")
     table.add_column("most frequent error")
     for provider, row in providers.items():
         counts = (str(row["calls_last_hour"]), str(row["errors_last_hour"]))
         error = Text(row["most_frequent_error"] or "")
-        table.add_row(provider, *counts, f"{row['error_rate']:.1%}", _times(row, "latency"), error)
+        cost = "" if row["cost_last_hour_usd"] is None else f"{row['cost_last_hour_usd']:,.4f}"
+        table.add_row(provider, *counts, f"{row['error_rate']:.1%}", _times(row, "latency"), cost, error)
     return [table, ""]
 
 

@@ -13,7 +13,9 @@ from app.calls import Call, collect_calls
 from app.database import CONNECTION_ERRORS, Database
 from app.errors import DatabaseError, GiveUp, PutBack, RetryLater, WorkerError
 from app.nodes import Models, run_node
+from app.platform.costs import credits_for
 from app.platform.workflows import RunLost, WorkflowRun
+from app.settings import settings
 from app.workflow import (
     Node,
     NodeFailure,
@@ -121,16 +123,24 @@ class Trier:
             log.exception("node ended in an unexpected error", nodeId=start.node.id)
             alerts.unexpected(error)
             failure = NodeFailure(f"worker.internal_error: unexpected {type(error).__name__}")
+        duration_ms = round((time.monotonic() - began) * 1000)
+        self._charge(start.node, calls)
         return Tried(
             node_id=start.node.id,
             number=number,
-            duration_ms=round((time.monotonic() - began) * 1000),
+            duration_ms=duration_ms,
             result=failure.result if failure else result,
             failure=failure,
             labels=labels,
             usage=self._models.usage_of(start.node),
             calls=calls,
         )
+
+    def _charge(self, node: Node, calls: list[Call]) -> None:
+        """Add what the try's calls cost in credits to what its node has taken, if there is a rate."""
+        rate = settings().credits_per_usd
+        if rate is not None and calls:
+            self._models.charge(node, credits_for(self._database, calls, rate))
 
     def time_limit_ms(self, node: Node) -> int:
         """How long one try of a node may take."""

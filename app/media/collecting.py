@@ -51,7 +51,8 @@ def collect(claim: Claim[MediaTask]) -> None:
         return
     stored = _keep(claim, made.media)
     with claim.finish() as tx:
-        complete(tx, task.owner_kind, task.job, stored, {"provider": task.provider, "model": task.model})
+        made_by = {"provider": task.provider, "model": task.model}
+        complete(tx, task.owner_kind, task.job, stored, made_by, settings().credits_per_usd)
         media_tasks.end_task(tx, task.id)
     log.info("media stored", provider=task.provider, model=task.model, bytes=stored.bytes_count)
 

@@ -174,7 +174,8 @@ def _store(claim: Claim[Any], order: Order, task: UUID, media: Media, *, is_late
         media_tasks.fail_rendering(claim.database, task, error)
         raise
     with claim.finish() as tx:
-        complete(tx, kind, claim.job_id, stored, {"provider": order.provider, "model": order.model})
+        made_by = {"provider": order.provider, "model": order.model}
+        complete(tx, kind, claim.job_id, stored, made_by, settings().credits_per_usd)
         media_tasks.end_task(tx, task)
     log.info("media stored", provider=order.provider, model=order.model, bytes=stored.bytes_count)
 

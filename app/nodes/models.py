@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Protocol
 from uuid import UUID, uuid5
 
@@ -165,6 +166,13 @@ class Models:
         with self._guard:
             before = self._usages.get(node.id)
             self._usages[node.id] = before + usage if before else usage
+
+    def charge(self, node: Node, cost_credits: int) -> None:
+        """Add credits to what a node has taken, if it has asked anybody."""
+        with self._guard:
+            before = self._usages.get(node.id)
+            if before:
+                self._usages[node.id] = replace(before, cost_credits=before.cost_credits + cost_credits)
 
     def usage_of(self, node: Node) -> Usage | None:
         """What all tries of a node have taken so far; None if it asked nobody."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -53,15 +54,17 @@ def fetch_version(database: Database, version_id: UUID) -> LensVersion | None:
     return LensVersion.model_validate(rows[0]["version"]) if rows[0]["version"] else None
 
 
-def complete_run(tx: cursor, run: LensRun, answer: Answer) -> None:
-    """Mark the run as succeeded with its answer, usage and latency."""
+def complete_run(tx: cursor, run: LensRun, answer: Answer, credits_per_usd: Decimal | None) -> None:
+    """Mark the run as succeeded with its answer, usage, latency and cost.
+
+    Credits are taken for it if there is a rate and the platform pays.
+    """
     tx.execute(
         """
-        SELECT fn_worker_complete_execution_run(
-            p_run_id => %(run_id)s, p_status => 'succeeded',
-            p_token_input => %(tokens_in)s, p_token_output => %(tokens_out)s,
-            p_credit_cost => 0, p_billing_status => 'free',
-            p_response_text => %(text)s, p_response_meta => %(meta)s, p_latency_ms => %(latency_ms)s)
+        SELECT worker.complete_lens_run(
+            p_run_id => %(run_id)s, p_token_input => %(tokens_in)s, p_token_output => %(tokens_out)s,
+            p_text => %(text)s, p_meta => %(meta)s, p_latency_ms => %(latency_ms)s,
+            p_credits_per_usd => %(rate)s)
         """,
         {
             "run_id": run.run_id,
@@ -70,6 +73,7 @@ def complete_run(tx: cursor, run: LensRun, answer: Answer) -> None:
             "text": answer.text,
             "meta": Json(_response_meta(run, answer)),
             "latency_ms": answer.latency_ms,
+            "rate": credits_per_usd,
         },
     )
 
@@ -94,8 +98,8 @@ def store_artifact(tx: cursor, run: LensRun, answer: Answer) -> None:
 
 
 def fail_run(tx: cursor, run_id: UUID, error: JobError) -> None:
-    """Mark the run as failed with its error code and message."""
-    tx.execute("SELECT fn_worker_fail_execution_run(%s, %s, %s)", (run_id, error.code, error.message))
+    """Mark the run as failed with its error code and message, and what it has cost all the same."""
+    tx.execute("SELECT worker.fail_lens_run(%s, %s, %s)", (run_id, error.code, error.message))
 
 
 def _response_meta(run: LensRun, answer: Answer) -> dict[str, Any]:

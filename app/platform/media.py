@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Literal
 from uuid import UUID
 
@@ -90,8 +91,18 @@ def place_of(database: Database, kind: OwnerKind, job: UUID, *, is_task: bool) -
     return Place(_BATTLE_BUCKET, stem, _BATTLE_BYTES)
 
 
-def complete(tx: cursor, kind: OwnerKind, job: UUID, stored: Stored, meta: dict[str, Any]) -> None:
-    """Hand a medium in for its job; raises StaleClaim when the job waits for none any more."""
+def complete(
+    tx: cursor,
+    kind: OwnerKind,
+    job: UUID,
+    stored: Stored,
+    meta: dict[str, Any],
+    credits_per_usd: Decimal | None,
+) -> None:
+    """Hand a medium in for its job; raises StaleClaim when the job waits for none any more.
+
+    A medium without a price in credits is taken for at that rate, if there is one.
+    """
     if kind == "battle_job":
         complete_battle_media(tx, job, stored)
         return
@@ -110,6 +121,7 @@ def complete(tx: cursor, kind: OwnerKind, job: UUID, stored: Stored, meta: dict[
         "height": stored.height,
         "duration_seconds": stored.duration_seconds,
         "meta": {**meta, "mime_type": stored.mime},
+        "credits_per_usd": str(credits_per_usd) if credits_per_usd else None,
     }
     tx.execute(statement, (job, Json(described)))
     if not _only(tx)["done"]:
@@ -157,7 +169,7 @@ def fail_task(tx: cursor, task_id: UUID, error: JobError) -> None:
     )
     owner = _only(tx)
     statement = {
-        "lens_run": "SELECT fn_worker_fail_execution_run(%s, %s, %s)",
+        "lens_run": "SELECT worker.fail_lens_run(%s, %s, %s)",
         "battle_job": "SELECT worker.fn_bury_battle_job(%s, %s, %s)",
         "node_media": "SELECT worker.fn_end_node_medium(%s, 'failed', %s, %s)",
     }[owner["owner_kind"]]

@@ -18,6 +18,7 @@ from app.settings.broker import Broker
 from app.settings.budgets import Budgets
 from app.settings.chainabit import Chainabit
 from app.settings.code_nodes import CodeNodes
+from app.settings.costs import Costs
 from app.settings.database import Database
 from app.settings.lens_runs import LensRuns
 from app.settings.limits import Limits
@@ -40,6 +41,7 @@ class Settings(
     Supabase,
     Media,
     Budgets,
+    Costs,
     Limits,
     ProviderKeys,
     Providers,

@@ -89,7 +89,7 @@ EDGES = {
 INSIDE = (
     *("app/cli/", "app/local/", "app/engine/", "app/teamwork/", "app/platform/"),
     # Files of this package, and a key of the environment.
-    *("app/providers/prices.py", "app/providers/catalog.py", "app/phoenix/tokens.py"),
+    *("app/providers/catalog.py", "app/phoenix/tokens.py"),
     *("app/nodes/battles/series.py", "app/nodes/media/making.py", "app/nodes/data/values.py"),
 )
 _PARSES = re.compile(

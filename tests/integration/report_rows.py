@@ -25,9 +25,12 @@ CLAIMS = """
 """
 
 CALLS = """
-    INSERT INTO worker.provider_calls
+    INSERT INTO worker.provider_calls (
+        ended_at, kind, job, provider, model, purpose, duration_ms, tokens_in, tokens_out, error_code,
+        cost_usd)
     SELECT now() - c.age, 'lens_run', gen_random_uuid(), 'openai', c.model, 'answer', c.ms, c.tokens_in,
-           c.tokens_out, c.code
+           c.tokens_out, c.code,
+           worker.fn_call_cost_usd('openai', c.model, now(), c.tokens_in, 0, 0, c.tokens_out, 0)
     FROM (VALUES
         (interval '1 hour', 'gpt-4o', 100, 1000, 400, NULL),
         (interval '2 hours', 'gpt-4o', 200, 1000, 600, NULL),

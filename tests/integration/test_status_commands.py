@@ -76,16 +76,16 @@ def test_the_status_tells_how_providers_do(connection: Connection) -> None:
     connection.cursor().execute(
         """
         INSERT INTO worker.provider_calls (
-            ended_at, kind, job, provider, model, purpose, duration_ms, error_code)
-        SELECT now() - c.age, 'lens_run', gen_random_uuid(), c.provider, 'm', c.purpose, c.ms, c.error
+            ended_at, kind, job, provider, model, purpose, duration_ms, error_code, cost_usd)
+        SELECT now() - c.age, 'lens_run', gen_random_uuid(), c.provider, 'm', c.purpose, c.ms, c.error, c.usd
         FROM (VALUES
-            (interval '1 minute', 'openai', 'answer', 100, NULL),
-            (interval '2 minutes', 'openai', 'answer', 300, NULL),
-            (interval '3 minutes', 'openai', 'answer', 9000, 'provider.timeout'),
-            (interval '3 minutes', 'openai', 'poll', 1, NULL),
-            (interval '2 hours', 'openai', 'answer', 7000, NULL),
-            (interval '2 hours', 'mistral', 'answer', 7000, NULL)
-        ) AS c (age, provider, purpose, ms, error)
+            (interval '1 minute', 'openai', 'answer', 100, NULL, 0.0125),
+            (interval '2 minutes', 'openai', 'answer', 300, NULL, 0.25),
+            (interval '3 minutes', 'openai', 'answer', 9000, 'provider.timeout', NULL),
+            (interval '3 minutes', 'openai', 'poll', 1, NULL, NULL),
+            (interval '2 hours', 'openai', 'answer', 7000, NULL, 8),
+            (interval '2 hours', 'mistral', 'answer', 7000, NULL, NULL)
+        ) AS c (age, provider, purpose, ms, error, usd)
         """
     )
     assert run("status")["providers"] == {
@@ -96,10 +96,11 @@ def test_the_status_tells_how_providers_do(connection: Connection) -> None:
             "latency_p50_ms": 200,
             "latency_p99_ms": 298,
             "most_frequent_error": "provider.timeout",
+            "cost_last_hour_usd": 0.2625,
         }
     }
     told = CliRunner().invoke(app, ["status"]).output
-    for word in ("openai", "25.0%", "200/298", "provider.timeout"):
+    for word in ("openai", "25.0%", "200/298", "0.2625", "provider.timeout"):
         assert word in told
 
 

@@ -15,7 +15,6 @@ from pydantic import BaseModel, Field
 from app.cli.report import queries
 from app.cli.report.period import Period
 from app.cli.sessions import fetch
-from app.providers.prices import cost_usd
 
 #: How many dead letters are told one by one.
 MOST_LETTERS = 30
@@ -63,7 +62,7 @@ class ProviderFigures(BaseModel):
 
 
 class ModelFigures(BaseModel):
-    """What one model used; `cost_usd` is at list prices, None where there is none."""
+    """What one model used; `cost_usd` is that of the calls that had a price, None where none had."""
 
     provider: str
     model: str
@@ -149,7 +148,7 @@ def read_figures(session: connection, hours: float) -> Figures:
         period=period,
         kinds=_kinds(period, ask(queries.ENDS), ask(queries.PICKUPS)),
         providers=_providers(period, ask(queries.CALLS), ask(queries.PROVIDER_ERRORS)),
-        models=[_model(row) for row in ask(queries.MODELS)],
+        models=[ModelFigures(**row) for row in ask(queries.MODELS)],
         webhook_steps=_webhook_steps(period, ask(queries.WEBHOOK_STEPS)),
         webhook_hosts=[
             HostFigures(**row, latency=_percentiles(row, "latency")) for row in ask(queries.WEBHOOK_HOSTS)
@@ -193,11 +192,6 @@ def _providers(
         else:
             provider.steps[row["step"]] = made
     return list(found.values())
-
-
-def _model(row: dict[str, Any]) -> ModelFigures:
-    cost = cost_usd(row["model"], row["tokens_in"], row["tokens_out"], row["orders"])
-    return ModelFigures(**row, cost_usd=cost)
 
 
 def _webhook_steps(period: Period, rows: list[dict[str, Any]]) -> list[WebhookStep]:

@@ -39,8 +39,7 @@ CALLS = f"""
 
 MODELS = """
     SELECT provider, model, count(*) AS calls, count(error_code) AS errors,
-           sum(tokens_in) AS tokens_in, sum(tokens_out) AS tokens_out,
-           count(*) FILTER (WHERE purpose = 'order' AND error_code IS NULL) AS orders
+           sum(tokens_in) AS tokens_in, sum(tokens_out) AS tokens_out, trim_scale(sum(cost_usd)) AS cost_usd
     FROM worker.provider_calls WHERE ended_at >= %(begin)s AND purpose <> 'poll'
     GROUP BY provider, model ORDER BY calls DESC, provider, model
 """

@@ -29,7 +29,7 @@ def overview(figures: Figures) -> Element:
         ("Provider calls", words.count(calls), ""),
         ("Call errors", words.percent(errors, calls), "bad" if errors else ""),
         ("Tokens", words.count(tokens), ""),
-        ("Cost, list prices", words.dollars(sum(costs, Decimal(0))) if costs else "–", ""),
+        ("Cost", words.dollars(sum(costs, Decimal(0))) if costs else "–", ""),
         ("Workers", words.count(len(figures.workers)), ""),
     )
     tiles = [
@@ -121,7 +121,7 @@ def models(figures: Figures) -> Element:
     headings = ("Model", "Calls", "Errors", "Tokens in", "Tokens out", "Cost")
     return section(
         "Models",
-        "Tokens as the providers counted them, at the platform's list prices; whoever's key paid.",
+        "Tokens as the providers counted them, and their cost at the prices of the time; whoever's key paid.",
         [table(headings, rows, texts=1) if rows else nothing("No model was asked in this time.")],
     )
 

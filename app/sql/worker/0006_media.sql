@@ -298,7 +298,7 @@ LANGUAGE sql STABLE SET search_path = '' AS $$
 $$;
 
 -- Complete a running lens run with a medium: {url, bucket, object_key, mime, bytes, width, height,
--- duration_seconds, modality, meta}. Says false, and writes nothing, when the run is not running any more.
+-- duration_seconds, modality, meta, credits_per_usd}. Says false, and writes nothing, when the run is not running any more.
 -- A medium belongs to a workspace: the request's, or else its requester's own; without one there is no row.
 CREATE FUNCTION worker.fn_complete_media_run(p_run_id uuid, p_media jsonb) RETURNS boolean
 LANGUAGE plpgsql SET search_path = '' AS $$
@@ -307,7 +307,8 @@ DECLARE
     v_modality text := p_media ->> 'modality';
     v_kind text := CASE p_media ->> 'modality' WHEN 'music' THEN 'audio' ELSE p_media ->> 'modality' END;
     v_seconds numeric := (p_media ->> 'duration_seconds')::numeric;
-    v_cost bigint := worker.fn_media_price(p_run_id, v_modality, v_seconds);
+    v_credits bigint := worker.fn_media_price(p_run_id, v_modality, v_seconds);
+    v_cost_usd numeric;
     v_media_ids uuid[];
 BEGIN
     SELECT q.* INTO v_request FROM execution.requests q JOIN execution.runs r ON r.request_id = q.id
@@ -341,10 +342,16 @@ BEGIN
         p_run_id => p_run_id, p_lenser_id => v_request.requester_lenser_id, p_workspace_id => v_request.workspace_id,
         p_ai_model_id => v_request.model_id, p_kind => v_kind, p_content_text => p_media ->> 'url',
         p_media_ids => coalesce(v_media_ids, '{}'));
+    v_cost_usd := worker.note_run_cost(p_run_id);
+    IF v_credits = 0 THEN
+        v_credits := worker.fn_run_credits(p_run_id, v_cost_usd, (p_media ->> 'credits_per_usd')::numeric);
+    END IF;
     PERFORM public.fn_worker_complete_execution_run(
-        p_run_id => p_run_id, p_status => 'succeeded', p_credit_cost => v_cost,
-        p_billing_status => CASE WHEN v_cost > 0 THEN 'pending' ELSE 'free' END,
-        p_response_text => p_media ->> 'url', p_response_meta => coalesce(p_media -> 'meta', '{}'),
+        p_run_id => p_run_id, p_status => 'succeeded', p_credit_cost => v_credits,
+        p_billing_status => CASE WHEN v_credits > 0 THEN 'pending' ELSE 'free' END,
+        p_response_text => p_media ->> 'url',
+        p_response_meta => coalesce(p_media -> 'meta', '{}')
+            || jsonb_strip_nulls(jsonb_build_object('cost_usd', v_cost_usd)),
         p_latency_ms => (SELECT (extract(epoch FROM now() - r.started_at) * 1000)::integer
                          FROM execution.runs r WHERE r.id = p_run_id));
     RETURN true;

@@ -59,7 +59,8 @@ END $$;
 -- how far something is, count as calls and not for the latency.
 CREATE FUNCTION worker.provider_status() RETURNS TABLE (
     provider text, calls_last_hour bigint, errors_last_hour bigint, error_rate double precision,
-    latency_p50_ms double precision, latency_p99_ms double precision, most_frequent_error text
+    latency_p50_ms double precision, latency_p99_ms double precision, most_frequent_error text,
+    cost_last_hour_usd numeric
 )
 LANGUAGE sql STABLE SET search_path = '' AS $$
     SELECT c.provider, count(*), count(c.error_code),
@@ -68,7 +69,7 @@ LANGUAGE sql STABLE SET search_path = '' AS $$
                FILTER (WHERE c.error_code IS NULL AND c.purpose <> 'poll'),
            percentile_cont(0.99) WITHIN GROUP (ORDER BY c.duration_ms)
                FILTER (WHERE c.error_code IS NULL AND c.purpose <> 'poll'),
-           mode() WITHIN GROUP (ORDER BY c.error_code)
+           mode() WITHIN GROUP (ORDER BY c.error_code), sum(c.cost_usd)
     FROM worker.provider_calls c WHERE c.ended_at > now() - interval '1 hour'
     GROUP BY c.provider ORDER BY c.provider
 $$;

@@ -91,8 +91,8 @@ BEGIN
     RETURN worker.fn_running_node_medium(v_order);
 END $$;
 
--- Hand a node's medium in: {url, mime, modality, bytes, width, height, duration_seconds}, and have its run go
--- on. False when nobody waits for it any more. It becomes an object of the owner's workspace, if there is one.
+-- Hand a node's medium in: {url, mime, modality, bytes, width, height, duration_seconds, credits_per_usd}, and
+-- have its run go on. False when nobody waits for it any more. It becomes an object of the owner's workspace, if there is one.
 CREATE FUNCTION worker.fn_complete_node_medium(p_order uuid, p_media jsonb) RETURNS boolean
 LANGUAGE plpgsql SET search_path = worker, public AS $$
 DECLARE
@@ -102,6 +102,7 @@ DECLARE
     v_owner uuid := (v_order ->> 'owner_lenser_id')::uuid;
     v_kind text := CASE p_media ->> 'modality' WHEN 'music' THEN 'audio' ELSE p_media ->> 'modality' END;
     v_workspace uuid;
+    v_credits bigint;
 BEGIN
     IF v_order IS NULL THEN
         RETURN false;
@@ -114,11 +115,15 @@ BEGIN
             format('wf-%s-%s.%s', left(v_run::text, 8), left(v_node::text, 8),
                    split_part(split_part(p_media ->> 'mime', '/', 2), '+', 1)));
     END IF;
+    v_credits := worker.fn_modality_price(
+        (SELECT a.id FROM ai.models a WHERE a.key = v_order ->> 'model'), p_media ->> 'modality',
+        (p_media ->> 'duration_seconds')::numeric);
+    IF v_credits = 0 THEN
+        v_credits := worker.fn_credits(
+            worker.fn_job_cost_usd(p_order), (p_media ->> 'credits_per_usd')::numeric);
+    END IF;
     UPDATE worker.node_media m
-    SET state = 'finished', result = p_media, ended_at = now(),
-        cost_credits = worker.fn_modality_price(
-            (SELECT a.id FROM ai.models a WHERE a.key = v_order ->> 'model'), p_media ->> 'modality',
-            (p_media ->> 'duration_seconds')::numeric)
+    SET state = 'finished', result = p_media - 'credits_per_usd', ended_at = now(), cost_credits = v_credits
     WHERE m.id = p_order;
     PERFORM worker.wake_workflow_run(v_run, v_node);
     RETURN true;

@@ -89,6 +89,81 @@ BEGIN
     RETURN v_tokens + v_media;
 END $$;
 
+-- What all calls for a job have cost so far, as far as it is known; null where nothing is.
+CREATE FUNCTION worker.fn_job_cost_usd(p_job uuid) RETURNS numeric
+LANGUAGE plpgsql STABLE SET search_path = '' AS $$
+BEGIN
+    RETURN (SELECT trim_scale(sum(c.cost_usd)) FROM worker.provider_calls c WHERE c.job = p_job);
+END $$;
+
+-- Credits for so many dollars, rounded up; none without a rate, or where nobody knows the cost.
+CREATE FUNCTION worker.fn_credits(p_usd numeric, p_credits_per_usd numeric) RETURNS bigint
+LANGUAGE sql IMMUTABLE SET search_path = '' AS $$
+    SELECT coalesce(ceil(p_usd * p_credits_per_usd), 0)::bigint
+$$;
+
+-- The same for calls as worker.note_calls takes them, before they are written down.
+CREATE FUNCTION worker.fn_credits_for_calls(p_calls jsonb, p_credits_per_usd numeric) RETURNS bigint
+LANGUAGE sql STABLE SET search_path = '' AS $$
+    SELECT worker.fn_credits(sum(worker.fn_call_cost_usd(
+        c.provider, c.model, now(), c.tokens_in, c.tokens_cached, c.tokens_cache_write, c.tokens_out,
+        c.tokens_reasoning, c.units, c.seconds)), p_credits_per_usd)
+    FROM jsonb_to_recordset(p_calls) AS c (
+        provider text, model text, tokens_in integer, tokens_cached integer, tokens_cache_write integer,
+        tokens_out integer, tokens_reasoning integer, units integer, seconds numeric)
+$$;
+
+-- Write down with a lens run what it has cost, and say it.
+CREATE FUNCTION worker.note_run_cost(p_run_id uuid) RETURNS numeric
+LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    v_cost numeric := worker.fn_job_cost_usd(p_run_id);
+BEGIN
+    IF v_cost IS NOT NULL THEN
+        UPDATE execution.runs r SET cost_estimate = v_cost WHERE r.id = p_run_id;
+    END IF;
+    RETURN v_cost;
+END $$;
+
+-- Credits for a lens run's cost: none where the platform doesn't pay for it.
+CREATE FUNCTION worker.fn_run_credits(p_run_id uuid, p_usd numeric, p_credits_per_usd numeric) RETURNS bigint
+LANGUAGE plpgsql STABLE SET search_path = '' AS $$
+BEGIN
+    IF p_credits_per_usd IS NULL OR p_usd IS NULL THEN
+        RETURN 0;
+    END IF;
+    -- A stored key wins, whatever the funding says.
+    RETURN (SELECT CASE WHEN q.funding_source = 'platform_credit' AND q.byok_key_ref_id IS NULL
+                        THEN worker.fn_credits(p_usd, p_credits_per_usd) ELSE 0 END
+            FROM execution.runs r JOIN execution.requests q ON q.id = r.request_id WHERE r.id = p_run_id);
+END $$;
+
+-- Complete a lens run with a text, in the transaction that ended its claim and wrote down its calls.
+CREATE FUNCTION worker.complete_lens_run(
+    p_run_id uuid, p_token_input integer, p_token_output integer, p_text text, p_meta jsonb,
+    p_latency_ms integer, p_credits_per_usd numeric
+) RETURNS void
+LANGUAGE plpgsql SET search_path = worker, public AS $$
+DECLARE
+    v_cost numeric := worker.note_run_cost(p_run_id);
+    v_credits bigint := worker.fn_run_credits(p_run_id, v_cost, p_credits_per_usd);
+BEGIN
+    PERFORM fn_worker_complete_execution_run(
+        p_run_id => p_run_id, p_status => 'succeeded', p_token_input => p_token_input,
+        p_token_output => p_token_output, p_credit_cost => v_credits,
+        p_billing_status => CASE WHEN v_credits > 0 THEN 'pending' ELSE 'free' END,
+        p_response_text => p_text, p_response_meta => p_meta || jsonb_strip_nulls(jsonb_build_object('cost_usd', v_cost)),
+        p_latency_ms => p_latency_ms);
+END $$;
+
+-- Fail a lens run, likewise: what it took was paid for.
+CREATE FUNCTION worker.fail_lens_run(p_run_id uuid, p_error_code text, p_error_message text) RETURNS void
+LANGUAGE plpgsql SET search_path = worker, public AS $$
+BEGIN
+    PERFORM worker.note_run_cost(p_run_id);
+    PERFORM fn_worker_fail_execution_run(p_run_id, p_error_code, p_error_message);
+END $$;
+
 -- The platform's list prices.
 INSERT INTO worker.model_prices (
     provider, model, valid_from, usd_per_million_input, usd_per_million_output, usd_per_image, usd_per_second, source)
