@@ -42,3 +42,11 @@ def prune() -> None:
 def prune_limits() -> None:
     """Forget places in line, pauses and counts of calls that are over."""
     database().call("SELECT worker.prune_limits()")
+
+
+@sweep("*/5 * * * *", missed=Missed.SKIP)
+def prune_budgets() -> None:
+    """Add up what owners with budgets have spent, and forget the days that no budget looks at any more."""
+    for _ in range(MAX_PRUNE_BATCHES):
+        if not database().call("SELECT worker.prune_budgets() AS rows")[0]["rows"]:
+            break

@@ -11,6 +11,7 @@ import sys
 import typer
 
 from app.cli import (
+    budgets,
     dead_letters,
     dev,
     enqueue,
@@ -55,6 +56,7 @@ app.add_typer(jobs.app, name="jobs")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(queues.app, name="queues")
 app.add_typer(limits.app, name="limits")
+app.add_typer(budgets.app, name="budgets")
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(workflows.app, name="workflows")
 

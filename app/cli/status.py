@@ -17,6 +17,8 @@ from app.cli.sessions import fetch, worker_session
 
 #: Seconds between two looks of --watch.
 WATCH_SECONDS = 1.0
+#: Budgets are shown of which this share is spent or held.
+NEARLY_SPENT = 0.8
 
 
 def status(
@@ -47,6 +49,12 @@ def read_status(session: connection) -> dict[str, Any]:
         "providers": {
             row.pop("provider"): row for row in fetch(session, "SELECT * FROM worker.provider_status()")
         },
+        "budgets": fetch(
+            session,
+            "SELECT * FROM worker.budget_status() b WHERE b.spent_usd + b.held_usd >= %s * b.limit_usd"
+            " AND NOT (b.owner = '*') ORDER BY b.owner, b.period",
+            (NEARLY_SPENT,),
+        ),
         "hindrances": fetch(session, "SELECT * FROM worker.hindrances ORDER BY provider, model, hindrance"),
         "workers": fetch(
             session,
@@ -76,6 +84,7 @@ def _draw(status: dict[str, Any]) -> Group:
         "",
         *_draw_providers(status["providers"]),
         *_draw_hindrances(status["hindrances"]),
+        *_draw_budgets(status["budgets"]),
         _draw_workers(status["workers"]),
     )
 
@@ -107,6 +116,18 @@ def _draw_hindrances(rows: list[dict[str, Any]]) -> list[RenderableType]:
         named = (row["provider"], row["model"], row["key"] or "", row["hindrance"])
         left_over = "" if row["seconds_left"] is None else f"{row['seconds_left']:.0f}"
         table.add_row(*named, waiting, left_over, row["error_code"] or "")
+    return [table, ""]
+
+
+def _draw_budgets(rows: list[dict[str, Any]]) -> list[RenderableType]:
+    if not rows:
+        return []
+    table = Table("budget nearly spent", "of a", box=None, padding=(0, 2, 0, 0))
+    for heading in ("limit USD", "spent", "held"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        amounts = (f"{row[name]:,.2f}" for name in ("limit_usd", "spent_usd", "held_usd"))
+        table.add_row(row["owner"], row["period"], *amounts)
     return [table, ""]
 
 
