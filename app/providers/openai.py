@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from openai import OpenAI, omit
 from openai.types.chat import ChatCompletionContentPartParam, ChatCompletionMessageParam
@@ -76,7 +76,7 @@ def complete(model: Model, prompt: Prompt, key: str, timeout_seconds: float) -> 
         .chat.completions.with_raw_response.create(
             model=model.wire_model,
             messages=_messages(prompt),
-            max_tokens=prompt.max_tokens or omit,
+            **_bound(model.provider, prompt.max_tokens),
             temperature=omit if prompt.temperature is None else prompt.temperature,
             extra_body=_extra_body(model.provider),
             timeout=timeout_seconds,
@@ -124,6 +124,13 @@ def _content(prompt: Prompt) -> str | list[ChatCompletionContentPartParam]:
         {"type": "image_url", "image_url": {"url": file.data_uri}} for file in prompt.files
     ]
     return [{"type": "text", "text": prompt.text}, *shown]
+
+
+def _bound(provider: str, max_tokens: int | None) -> dict[str, Any]:
+    """The bound of an answer. OpenAI's reasoning models refuse its old name, the others know no new one."""
+    if not max_tokens:
+        return {}
+    return {"max_completion_tokens" if provider == "openai" else "max_tokens": max_tokens}
 
 
 def _extra_body(provider: str) -> dict[str, object] | None:

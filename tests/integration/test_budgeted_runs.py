@@ -43,7 +43,7 @@ class MeteringServer(ProviderServer):
     def begin(self, call: Call, scenario: str | None) -> str | None:
         scenario = super().begin(call, scenario)
         if scenario is None or scenario in BROKEN:
-            made = int(call.body["max_tokens"]) if scenario else 0
+            made = int(call.body["max_completion_tokens"]) if scenario else 0
             self._bill(len(call.prompt.split()), made)
         return scenario
 
@@ -108,7 +108,7 @@ def test_a_hundred_runs_at_once_spend_all_of_a_budget_and_no_more(
     assert set(ends) == {"succeeded", "budget.exceeded"}
     assert Decimal("0.1") - HOLD_USD < provider.billed_usd <= Decimal("0.1")
     assert spent_usd(connection) == spent_usd(connection, period="month") == provider.billed_usd
-    assert {sent.body["max_tokens"] for sent in provider.calls} == {MOST_OUT}
+    assert {sent.body["max_completion_tokens"] for sent in provider.calls} == {MOST_OUT}
     assert call(connection, "SELECT count(*) FROM worker.budget_holds WHERE settled_at IS NULL") == 0
 
 
@@ -154,7 +154,7 @@ def test_a_model_without_a_price_is_refused_to_owners_with_a_budget_only(
     enqueue_lens_run(connection, model="priceless", inputs={"prompt": "hi"}, requester="grace")
     with running_worker(broker, "actors.lens_runs"):
         assert wait_for_the_end(connection, 2) == {"budget.no_price": 1, "succeeded": 1}
-    assert "max_tokens" not in provider.calls[0].body
+    assert "max_completion_tokens" not in provider.calls[0].body
 
 
 @pytest.mark.environment(WORKER_BUDGET_ALLOW_UNPRICED="true")

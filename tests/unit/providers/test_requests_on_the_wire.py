@@ -16,7 +16,7 @@ USER = [{"role": "user", "content": "how are you"}]
 TEXT = {"role": "user", "parts": [{"text": "how are you"}]}
 
 BODIES = {
-    "openai": {"model": "m", "messages": CHAT, "max_tokens": 50, "temperature": 0},
+    "openai": {"model": "m", "messages": CHAT, "max_completion_tokens": 50, "temperature": 0},
     "mistral": {"model": "m", "messages": CHAT, "max_tokens": 50, "temperature": 0},
     "deepseek": {
         "model": "m",
