@@ -62,8 +62,12 @@ class Ending:
 
 def _first_failure(progress: Progress) -> str | None:
     """What went wrong in the node that comes first in the graph, and in how many."""
-    nodes = [node_id for node_id in _in_order(progress.graph) if node_id not in progress.caught]
-    failed = [node_id for node_id in nodes if _has_failed(progress.results[node_id])]
+    caught = progress.find_caught()
+    failed = [
+        node_id
+        for node_id in _in_order(progress.graph)
+        if node_id not in caught and _has_failed(progress.results[node_id])
+    ]
     if not failed:
         return None
     first = progress.results[failed[0]]

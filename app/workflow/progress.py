@@ -97,14 +97,13 @@ class Progress:
         """How the run ended; only a finished run has. Failures that another node caught don't fail it."""
         if self.standing is not Standing.FINISHED:
             raise ValueError("the run has not ended yet")
-        caught = self.caught
+        caught = self.find_caught()
         return run_status(
             (end.status for node, end in self._results.items() if node not in caught), self._stop
         )
 
-    @property
-    def caught(self) -> frozenset[NodeId]:
-        """The nodes whose failures others have dealt with."""
+    def find_caught(self) -> frozenset[NodeId]:
+        """The nodes whose failures others have dealt with; looks at every result."""
         return frozenset(node_id for result in self._results.values() for node_id in result.caught)
 
     def status_of(self, node_id: NodeId) -> NodeStatus:
