@@ -10,7 +10,7 @@ from tests.unit.workflow.graphs import graph_of, node
 
 def ended(results: dict[str, NodeResult]) -> Progress:
     """A run of nodes without edges that have ended like this, one after the other."""
-    progress = Progress(graph_of([node(name) for name in results]))
+    progress = Progress(graph_of([node(name) for name in results], []))
     for name, result in results.items():
         progress.begin(name)
         progress.complete(name, result)
