@@ -30,7 +30,7 @@ def show(
     job: Job,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a claim.")] = False,
 ) -> None:
-    """Tell a job's story: every claim, attempt, death and error, with times."""
+    """Tell a job's story: every claim, attempt, death and error, with times, and what its calls cost."""
     with worker_session() as session:
         claims = read_claims(session, _parse(job))
     if not claims:
@@ -40,6 +40,9 @@ def show(
             print(json.dumps(claim, default=str))
         else:
             _tell(Console(highlight=False), claim)
+    cost = claims[0]["job_cost_usd"]
+    if cost is not None and not as_json:
+        print(f"Its calls to AI providers cost {cost:f} US dollars.")
 
 
 @app.command()
@@ -68,11 +71,12 @@ def cancel(
 
 
 def read_claims(session: connection, job: UUID) -> list[dict[str, Any]]:
-    """The claims of a job, oldest first, each with the state of its message."""
+    """The claims of a job, oldest first, each with the state of its message and the cost of the whole job."""
     return fetch(
         session,
         """
-        SELECT c.*, q.state AS message_state, q.mtime AS message_since, p.worker_id AS held_by
+        SELECT c.*, q.state AS message_state, q.mtime AS message_since, p.worker_id AS held_by,
+               worker.fn_job_cost_usd(c.job) AS job_cost_usd
         FROM worker.claims c
         LEFT JOIN dramatiq.queue q ON q.message_id = c.message_id
         LEFT JOIN worker.processes p ON p.id = q.owner AND q.state = 'consumed'

@@ -22,6 +22,7 @@ from app.cli import (
     migrate,
     nodes,
     once,
+    prices,
     queues,
     run,
     status,
@@ -57,6 +58,7 @@ app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(queues.app, name="queues")
 app.add_typer(limits.app, name="limits")
 app.add_typer(budgets.app, name="budgets")
+app.add_typer(prices.app, name="prices")
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(workflows.app, name="workflows")
 

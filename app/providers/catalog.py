@@ -44,6 +44,12 @@ class _Row(BaseModel):
     output_kind: str
 
 
+def provider_name(name: str) -> str:
+    """A provider's own name, whichever of its names this is."""
+    lowered = name.strip().lower()
+    return _ALIASES.get(lowered, lowered)
+
+
 def split_brand(name: str) -> tuple[str | None, str]:
     """Provider and model of a name like `openai:gpt-4o`; a colon after anything else is part of the model.
 
@@ -87,8 +93,7 @@ def find_model(key: str | None, provider: str | None, modality: str | None = Non
 
 def _describe(key: str | None, provider: str | None, modality: str | None) -> Model:
     name = (key or "").strip()
-    owner = (provider or "").strip().lower()
-    owner = _ALIASES.get(owner, owner)
+    owner = provider_name(provider or "")
     row = _find(name, owner)
     if not name or not (owner or row):
         raise GiveUp("provider.model_not_found", f"no provider is known for the model {name or '(none)'!r}")

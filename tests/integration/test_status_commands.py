@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -10,6 +12,7 @@ import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from typer.testing import CliRunner
 
+from app.calls import Call
 from app.claims import Claim, hand_back, open_claim
 from app.cli.main import app
 from app.database import Database
@@ -109,7 +112,9 @@ def test_a_jobs_story_has_every_attempt(jobs_database: Database, connection: Con
     first.release(RetryLater("provider.timeout", "slow"))
     hand_back(jobs_database, [claim(jobs_database, connection, first.message_id)])
     claim(jobs_database, connection, first.message_id)  # its worker dies
-    with claim(jobs_database, connection, first.message_id).finish():
+    last = claim(jobs_database, connection, first.message_id)
+    last.calls.append(Call("openai", "gpt-4o", "answer", tokens_in=100_000, ended=time.monotonic()))
+    with last.finish():
         pass
     story = run("jobs", "show", str(first.job_id))
     assert [(entry["attempt"], entry["ended"]) for entry in story["history"]] == [
@@ -119,8 +124,16 @@ def test_a_jobs_story_has_every_attempt(jobs_database: Database, connection: Con
     ]
     assert story["history"][0]["error_code"] == "provider.timeout"
     assert (story["attempt"], story["outcome"]) == (4, "succeeded")
+    assert Decimal(story["job_cost_usd"]) == Decimal("0.5")
     told = CliRunner().invoke(app, ["jobs", "show", str(first.job_id)]).output
-    for word in ("ticket written", "provider.timeout", "handed back", "death", "succeeded"):
+    for word in (
+        "ticket written",
+        "provider.timeout",
+        "handed back",
+        "death",
+        "succeeded",
+        "cost 0.5 US dollars",
+    ):
         assert word in told
 
 

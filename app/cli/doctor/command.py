@@ -13,7 +13,18 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from app.cli.doctor import accounts, budgets, connection, content, functions, realtime, schema, votes, work
+from app.cli.doctor import (
+    accounts,
+    budgets,
+    connection,
+    content,
+    functions,
+    prices,
+    realtime,
+    schema,
+    votes,
+    work,
+)
 from app.cli.doctor.finding import Check, Finding, Level, Patient
 from app.cli.enqueue import find_dsn
 from app.database import connect
@@ -42,6 +53,7 @@ THEN: tuple[Check, ...] = (
     work.check_queues,
     work.check_orphans,
     work.check_dead_letters,
+    prices.check_prices,
     work.check_shared_table,
     budgets.check_budgets,
     realtime.check_realtime,

@@ -44,6 +44,32 @@ BEGIN
     RETURN v_price;
 END $$;
 
+-- All prices that hold at a time.
+CREATE FUNCTION worker.prices_at(p_at timestamptz) RETURNS SETOF worker.model_prices
+LANGUAGE sql STABLE SET search_path = '' AS $$
+    SELECT DISTINCT ON (p.provider, p.model) p.*
+    FROM worker.model_prices p WHERE p.valid_from <= p_at
+    ORDER BY p.provider, p.model, p.valid_from DESC
+$$;
+
+-- Take in prices, objects with the columns' names, in place of what the table says of the same model and time.
+CREATE FUNCTION worker.import_prices(p_prices jsonb) RETURNS integer
+LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    v_count integer;
+BEGIN
+    DELETE FROM worker.model_prices p
+    USING jsonb_populate_recordset(NULL::worker.model_prices, p_prices) AS n
+    WHERE p.provider = worker.fn_provider_name(n.provider) AND p.model = n.model AND p.valid_from = n.valid_from;
+    INSERT INTO worker.model_prices
+    SELECT worker.fn_provider_name(n.provider), n.model, n.valid_from, n.usd_per_million_input,
+           n.usd_per_million_cached_input, n.usd_per_million_cache_write, n.usd_per_million_output,
+           n.usd_per_million_reasoning, n.usd_per_image, n.usd_per_second, n.usd_per_request, n.source
+    FROM jsonb_populate_recordset(NULL::worker.model_prices, p_prices) AS n;
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    RETURN v_count;
+END $$;
+
 -- What a call that ended at p_at cost; null where that isn't known, which is not 0. Of p_tokens_in so many were
 -- read from the provider's cache or written to it, of p_tokens_out so many were reasoning. p_units are the media
 -- or requests, p_seconds how long the media are together. Where a call took both, tokens and media, and only one
@@ -88,6 +114,18 @@ BEGIN
     END IF;
     RETURN v_tokens + v_media;
 END $$;
+
+-- Models that were called since then for something that nobody has a price for to this day.
+CREATE FUNCTION worker.unpriced_models(p_since timestamptz) RETURNS TABLE (provider text, model text, calls bigint)
+LANGUAGE sql STABLE SET search_path = '' AS $$
+    SELECT c.provider, c.model, count(*)
+    FROM worker.provider_calls c
+    WHERE c.ended_at > p_since AND c.cost_usd IS NULL AND (c.tokens_in > 0 OR c.tokens_out > 0 OR c.units > 0)
+    GROUP BY c.provider, c.model
+    HAVING worker.fn_call_cost_usd(c.provider, c.model, now(), max(c.tokens_in), 0, 0, max(c.tokens_out), 0,
+                                   max(c.units), max(c.seconds)) IS NULL
+    ORDER BY count(*) DESC, c.provider, c.model
+$$;
 
 -- What all calls for a job have cost so far, as far as it is known; null where nothing is.
 CREATE FUNCTION worker.fn_job_cost_usd(p_job uuid) RETURNS numeric
