@@ -6,12 +6,11 @@ providers are a local server that takes a second for every answer.
 
 from __future__ import annotations
 
-import argparse
 import time
 from uuid import UUID
 
-from app.cli.signals import stops_in_order
 from app.local.battles import Contender, make_battles, start_battles
+from bench.command import main
 from bench.fleet import wait_until
 from bench.lens_run_sections.platform import (
     MODEL,
@@ -21,7 +20,7 @@ from bench.lens_run_sections.platform import (
     worker_command,
     workers,
 )
-from bench.report import Figures, at_most, show
+from bench.report import Figures, at_most
 from bench.server import bench_server
 
 TIMEOUT_SECONDS = 120.0
@@ -71,16 +70,5 @@ def _count(platform: Platform, battles: list[UUID], status: str) -> int:
     return int(count)
 
 
-def main() -> None:
-    """Run from the command line."""
-    parser = argparse.ArgumentParser(description="Measure the speed of battles.")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--quick", action="store_true", help="few battles: whether it works, not how fast")
-    arguments = parser.parse_args()
-    with stops_in_order():
-        report = run(quick=arguments.quick)
-    show(report, as_json=arguments.json)
-
-
 if __name__ == "__main__":
-    main()
+    main(run, __doc__)

@@ -8,17 +8,16 @@ must go.
 
 from __future__ import annotations
 
-import argparse
 import threading
 import time
 from contextlib import ExitStack, closing
 
 from psycopg2.extensions import connection
 
-from app.cli.signals import stops_in_order
 from app.local.platform import enqueue_lens_runs
+from bench.command import parser, run_and_show
 from bench.lens_run_sections.platform import MODEL, Platform, prepare_database, worker_command, workers
-from bench.report import Figures, at_most, rounded, show
+from bench.report import Figures, at_most, rounded
 from bench.server import BenchServer, bench_server, open_session
 
 PER_SECOND = 200
@@ -143,15 +142,12 @@ def _await_clean(platform: Platform) -> float | None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.bloat", description=__doc__.splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-    parser.add_argument("--quick", action="store_true", help="half a minute: does it work, not does it hold")
-    parser.add_argument("--minutes", type=float, default=10.0, help="how long the load lasts")
-    parser.add_argument("--per-second", type=int, default=PER_SECOND, help="lens runs that come in")
-    options = parser.parse_args()
-    with stops_in_order():
-        report = run(minutes=0.5 if options.quick else options.minutes, per_second=options.per_second)
-    show(report, as_json=options.json)
+    command = parser(__doc__, quick="half a minute: does it work, not does it hold")
+    command.add_argument("--minutes", type=float, default=10.0, help="how long the load lasts")
+    command.add_argument("--per-second", type=int, default=PER_SECOND, help="lens runs that come in")
+    options = command.parse_args()
+    minutes = 0.5 if options.quick else options.minutes
+    run_and_show(lambda: run(minutes=minutes, per_second=options.per_second), as_json=options.json)
 
 
 if __name__ == "__main__":

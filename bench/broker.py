@@ -11,8 +11,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from app.cli.signals import stops_in_order
-from bench.report import Figures, show
+from bench.command import parser, run_and_show
+from bench.report import Figures
 from bench.sections import drain, enqueue, floor, idle, locks, memory, mixed, pickup, rescue
 from bench.server import BenchServer, bench_server
 
@@ -39,14 +39,10 @@ def run(sections: list[str], *, quick: bool) -> Figures:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.broker", description=__doc__.splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-    parser.add_argument("--quick", action="store_true", help="small: does it work, not how fast is it")
-    parser.add_argument("--only", type=_sections, default=list(SECTIONS), help="sections, by comma")
-    options = parser.parse_args()
-    with stops_in_order():
-        report = run(options.only, quick=options.quick)
-    show(report, as_json=options.json)
+    command = parser(__doc__)
+    command.add_argument("--only", type=_sections, default=list(SECTIONS), help="sections, by comma")
+    options = command.parse_args()
+    run_and_show(lambda: run(options.only, quick=options.quick), as_json=options.json)
 
 
 def _head(server: BenchServer) -> Figures:

@@ -7,7 +7,6 @@ SIGTERM, waits for its end, and starts the next one. Every call to the provider 
 
 from __future__ import annotations
 
-import argparse
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -16,14 +15,14 @@ from contextlib import ExitStack, closing, contextmanager
 from psycopg2.extensions import connection
 
 from app.cli.demo.scenario import percentile
-from app.cli.signals import stops_in_order
 from app.local.platform import enqueue_lens_run
 from app.local.provider_server import ProviderServer
 from app.local.stack import Stack
 from app.local.workflows import EdgeSeed, NodeSeed, enqueue_workflow_run, make_workflow
+from bench.command import parser, run_and_show
 from bench.fleet import TooSlowError, inherited_environment
 from bench.lens_run_sections.platform import MODEL, prepare_database, processes_of_procfile, worker_command
-from bench.report import Figures, at_most, rounded, show
+from bench.report import Figures, at_most, rounded
 from bench.server import BenchServer, bench_server, open_session
 
 DEPLOYS = 20
@@ -181,13 +180,8 @@ def _await(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.deploys", description=__doc__.splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-    parser.add_argument("--quick", action="store_true", help="two deploys instead of twenty")
-    options = parser.parse_args()
-    with stops_in_order():
-        report = run(deploys=2 if options.quick else DEPLOYS)
-    show(report, as_json=options.json)
+    options = parser(__doc__, quick="two deploys instead of twenty").parse_args()
+    run_and_show(lambda: run(deploys=2 if options.quick else DEPLOYS), as_json=options.json)
 
 
 if __name__ == "__main__":

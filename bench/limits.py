@@ -7,7 +7,6 @@ far as the calls between the first and the last minute came at its rate.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import time
@@ -18,14 +17,14 @@ from dataclasses import dataclass
 
 from psycopg2.extensions import connection
 
-from app.cli.signals import stops_in_order
 from app.local.platform import enqueue_lens_runs, ensure_model
 from app.local.provider_scenarios import RETRY_AFTER_SECONDS
 from app.local.provider_server import Call, ProviderServer
 from app.local.stack import Stack
+from bench.command import main
 from bench.fleet import inherited_environment, wait_until
 from bench.lens_run_sections.platform import prepare_database, worker_command
-from bench.report import Figures, at_least, at_most, show
+from bench.report import Figures, at_least, at_most
 from bench.server import BenchServer, bench_server, open_session
 
 #: Commands of the Procfile, each of two processes.
@@ -213,16 +212,5 @@ def _leases(session: connection) -> int:
     return int(count)
 
 
-def main() -> None:
-    """Run from the command line."""
-    parser = argparse.ArgumentParser(description="Measure whether the limits of providers are kept.")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--quick", action="store_true", help="short: whether it works, not how well")
-    arguments = parser.parse_args()
-    with stops_in_order():
-        report = run(quick=arguments.quick)
-    show(report, as_json=arguments.json)
-
-
 if __name__ == "__main__":
-    main()
+    main(run, __doc__)

@@ -7,7 +7,6 @@ goal.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -16,9 +15,9 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from app.cli.signals import stops_in_order
+from bench.command import parser, run_and_show
 from bench.fleet import ROOT
-from bench.report import Figures, at_least, goals_met, show
+from bench.report import Figures, at_least, goals_met
 from tests.databases import SERVER_VARIABLE, running_server
 
 GOAL_PERCENT = 85
@@ -59,14 +58,11 @@ def _scores(meta: Path) -> Figures | None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.mutation", description=__doc__.splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-    parser.add_argument("--quick", action="store_const", const="app.backoff", help="one small module")
-    parser.add_argument("--only", metavar="MODULE", help="one module, such as app.claims")
-    options = parser.parse_args()
-    with stops_in_order():
-        report = run(only=options.only or options.quick)
-    show(report, as_json=options.json)
+    command = parser(__doc__, quick="one small module")
+    command.add_argument("--only", metavar="MODULE", help="one module, such as app.claims")
+    options = command.parse_args()
+    only = options.only or ("app.backoff" if options.quick else None)
+    report = run_and_show(lambda: run(only=only), as_json=options.json)
     raise SystemExit(0 if report["modules"] and all(goals_met(report)) else 1)
 
 

@@ -9,13 +9,13 @@ flagged votes is theirs?
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
 from app.votes import Thresholds, detect
-from bench.report import Figures, at_least, at_most, rounded, show
+from bench.command import parser, run_and_show
+from bench.report import Figures, at_least, at_most, rounded
 from bench.voting import Battle, attacked, honest, kinds
 
 #: Inspections of a battle, as shares of its votes.
@@ -93,13 +93,11 @@ def _row(kind: str, found: Found, viral: Found) -> Figures:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-    parser.add_argument("--quick", action="store_true", help="few battles: does it work, not how well")
-    parser.add_argument("--tuning", action="store_true", help="other seeds, for choosing thresholds")
-    options = parser.parse_args()
+    command = parser(__doc__, quick="few battles: does it work, not how well")
+    command.add_argument("--tuning", action="store_true", help="other seeds, for choosing thresholds")
+    options = command.parse_args()
     first_seed = TUNING_SEED if options.tuning else FIRST_SEED
-    show(run(10 if options.quick else 200, first_seed), as_json=options.json)
+    run_and_show(lambda: run(10 if options.quick else 200, first_seed), as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,9 @@ local receivers, each on a loopback address of its own (Linux answers on all of 
 
 from __future__ import annotations
 
-import argparse
-
-from app.cli.signals import stops_in_order
+from bench.command import main
 from bench.lens_run_sections.platform import prepare_database, worker_command, workers
-from bench.report import Figures, show
+from bench.report import Figures
 from bench.server import bench_server
 from bench.webhook_sections import drain, isolation, kills
 from bench.webhook_sections.outbox import ENVIRONMENT
@@ -32,15 +30,5 @@ def run(*, quick: bool) -> Figures:
         return report
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.webhooks", description="The speed of webhooks.")
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-    parser.add_argument("--quick", action="store_true", help="few rows: does it work, not how fast is it")
-    options = parser.parse_args()
-    with stops_in_order():
-        report = run(quick=options.quick)
-    show(report, as_json=options.json)
-
-
 if __name__ == "__main__":
-    main()
+    main(run, __doc__)

@@ -7,14 +7,13 @@ answers. Runs are timed by the database, from their start to their end.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
 from uuid import UUID
 
 from psycopg2.extensions import connection
 
-from app.cli.signals import stops_in_order
 from app.local.workflows import EdgeSeed, NodeSeed, enqueue_workflow_run, make_workflow
+from bench.command import main
 from bench.fleet import wait_until
 from bench.lens_run_sections.platform import (
     MODEL,
@@ -24,7 +23,7 @@ from bench.lens_run_sections.platform import (
     worker_command,
     workers,
 )
-from bench.report import Figures, at_least, at_most, show
+from bench.report import Figures, at_least, at_most
 from bench.server import BenchServer, bench_server
 
 #: Nodes side by side in each layer of the graphs that the overhead is measured with.
@@ -126,17 +125,5 @@ def _name(layer: int, place: int) -> str:
     return f"n{layer}-{place}"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.workflows", description="The speed of workflow runs."
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-    parser.add_argument("--quick", action="store_true", help="small graphs: does it work, not how fast is it")
-    options = parser.parse_args()
-    with stops_in_order():
-        report = run(quick=options.quick)
-    show(report, as_json=options.json)
-
-
 if __name__ == "__main__":
-    main()
+    main(run, __doc__)
