@@ -41,4 +41,4 @@ def _send_all(run_id: UUID) -> None:
         if not outgoing.messages:
             return
         failures = broadcast(settings(), f"workflow-run-{run_id}", outgoing.messages)
-        settle_messages(database(), run_id, failures)
+        settle_messages(database(), run_id, outgoing.sender, failures)

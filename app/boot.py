@@ -14,13 +14,13 @@ from app import alerts, logs, telemetry
 from app.broker import ENQUEUE_RETRY_SECONDS, LeaseBroker, QueuePolicy
 from app.database import connect, database
 from app.deadlines import GivesUpOverdueJobs
-from app.engine import ShutdownNotices
 from app.errors import SettingsError
 from app.heartbeat import Heartbeat
 from app.interruption import StopsLostWork
 from app.limits import LimitKeeper
 from app.open_claims import open_claims
 from app.settings import Settings, settings
+from app.shutdown import ShutdownNotices
 
 #: periodiq's own limit on late messages, out of the way: a sweep asks the database whether it is due.
 STALE_TICK_SECONDS = 3_600

@@ -8,14 +8,13 @@ from uuid import UUID
 
 import typer
 from psycopg2.extensions import connection
-from psycopg2.extras import Json
+from psycopg2.extras import RealDictCursor
 from rich.console import Console
 from rich.table import Table
 
 from app.cli.sessions import fetch, worker_session
 from app.errors import SettingsError
-from app.platform.json_values import storable
-from app.platform.parked_nodes import Answered
+from app.platform.parked_nodes import Answered, answer_node
 
 app = typer.Typer(help="See what waits in workflow runs, and answer it.", no_args_is_help=True)
 
@@ -69,12 +68,8 @@ def answer(
     run_id = _id(run)
     with worker_session() as session:
         node_id = _node_id(session, run_id, node)
-        found = fetch(
-            session,
-            "SELECT worker.answer_node(%s, %s, %s, %s) AS outcome",
-            (run_id, node_id, Json(storable(said)), _id(by) if by else None),
-        )
-    outcome = Answered(found[0]["outcome"])
+        with session.cursor(cursor_factory=RealDictCursor) as tx:
+            outcome = answer_node(tx, run_id, node_id, said, _id(by) if by else None)
     if outcome is not Answered.ANSWERED:
         raise SettingsError(f"node {node} of run {run_id} can't be answered: {_REFUSALS[outcome]}")
     print(f"answered; run {run_id} goes on")

@@ -5,8 +5,7 @@ try of a node has a thread of its own, and one more says that the run is alive.
 """
 
 from app.engine.execution import execute
-from app.engine.shutdown import ShutdownNotices
 from app.engine.summary import Ending
 from app.engine.tries import RunStopped
 
-__all__ = ["Ending", "RunStopped", "ShutdownNotices", "execute"]
+__all__ = ["Ending", "RunStopped", "execute"]

@@ -11,7 +11,6 @@ from app.engine.budget import Budget
 from app.engine.crew import Crew, ShutdownBegun
 from app.engine.loop import RunLoop
 from app.engine.pulse import pulse
-from app.engine.shutdown import told_of_shutdown
 from app.engine.summary import Ending
 from app.engine.tries import Ended, Trier, Try
 from app.errors import StaleClaim
@@ -19,6 +18,7 @@ from app.nodes import Models, catching_types, field_kinds, node_types, problems_
 from app.platform.parked_nodes import fetch_parked
 from app.platform.workflows import RunHold, RunLost, Verdict, WorkflowRun, fetch_graph, fetch_nodes
 from app.settings import settings
+from app.shutdown import told_of_shutdown
 from app.workflow import (
     Graph,
     Progress,

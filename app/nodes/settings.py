@@ -11,7 +11,14 @@ from pydantic.alias_generators import to_camel, to_snake
 class NodeSettings(BaseModel):
     """Base of all models of settings; keys that a type doesn't know are other readers' and are let be."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        alias_generator=to_camel,
+        populate_by_name=True,
+        # A process meets few of the types: each is built when the first node of it is read.
+        defer_build=True,
+    )
 
 
 def spelled(*names: str) -> AliasChoices:

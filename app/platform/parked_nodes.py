@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from psycopg2.extensions import cursor
 from psycopg2.extras import Json
 from pydantic import BaseModel, JsonValue
 
@@ -76,13 +77,13 @@ def put_down(database: Database, hold: RunHold, worked_ms: int) -> Taken:
 
 
 def answer_node(
-    database: Database, run_id: UUID, node_id: UUID, answer: JsonValue, by: UUID | None = None
+    tx: cursor, run_id: UUID, node_id: UUID, answer: JsonValue, by: UUID | None = None
 ) -> Answered:
     """Answer a node that waits, once, with anything but null; `by` is the profile of who answered."""
-    rows = database.call(
-        "SELECT worker.answer_node(%s, %s, %s, %s) AS it", (run_id, node_id, Json(storable(answer)), by)
+    tx.execute(
+        "SELECT worker.answer_node(%s, %s, %s, %s) AS outcome", (run_id, node_id, Json(storable(answer)), by)
     )
-    return Answered(rows[0]["it"])
+    return Answered(tx.fetchall()[0]["outcome"])
 
 
 def _ask(database: Database, statement: str, hold: RunHold, *more: int) -> Taken:

@@ -64,11 +64,12 @@ class Outgoing(BaseModel):
     """What is to be sent for a run now, in order.
 
     The state is ready; busy, while another process is sending; or full, when more than may go out in this
-    second waits for the next one.
+    second waits for the next one. Messages are settled as their `sender`.
     """
 
     state: Literal["ready", "busy", "full"]
     messages: list[Message]
+    sender: UUID | None = None
 
 
 def event_parameters(events: Sequence[RunEvent]) -> list[Json]:
@@ -92,6 +93,9 @@ def take_messages(database: Database, run_id: UUID) -> Outgoing:
     )
 
 
-def settle_messages(database: Database, run_id: UUID, failures: int) -> None:
-    """Note that what was taken was sent, and how many messages of it Realtime didn't take."""
-    database.call("SELECT worker.settle_run_messages(%s, %s)", (run_id, failures))
+def settle_messages(database: Database, run_id: UUID, sender: UUID | None, failures: int) -> None:
+    """Note that what `sender` took was sent, and how many messages of it Realtime didn't take.
+
+    A sender whose lease ran out meanwhile doesn't end the turn of the one after it.
+    """
+    database.call("SELECT worker.settle_run_messages(%s, %s, %s)", (run_id, sender, failures))

@@ -14,13 +14,13 @@ from app.calls import collect_calls
 from app.database import Database
 from app.engine.crew import Crew, News, ShutdownBegun, Trouble
 from app.engine.pulse import pulse
-from app.engine.shutdown import told_of_shutdown
 from app.errors import GiveUp, JobError, PutBack, StaleClaim
 from app.nodes import Models
 from app.platform.team_holds import TeamHold
 from app.platform.team_runs import TeamRun
 from app.platform.workflows import RunLost, Verdict
 from app.settings import settings
+from app.shutdown import told_of_shutdown
 from app.teams import (
     Accepted,
     PersonNeeded,

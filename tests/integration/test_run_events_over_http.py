@@ -15,7 +15,13 @@ from app.broker import LeaseBroker
 from app.database import Database
 from app.local.platform import Seeded
 from app.local.workflows import enqueue_workflow_run, make_workflow
-from app.platform.run_events import RunEvent, RunEventType, follower_of
+from app.platform.run_events import (
+    RunEvent,
+    RunEventType,
+    follower_of,
+    settle_messages,
+    take_messages,
+)
 from app.platform.workflows import RunHold, finish_run
 from tests.doubles.broadcast_server import BroadcastServer
 from tests.integration.conftest import running_worker
@@ -145,12 +151,29 @@ def test_one_process_at_a_time_sends_for_a_run(
     jobs_database: Database, connection: Connection, hold: RunHold
 ) -> None:
     hold.save(jobs_database, [], [started(1)])
-    take = "SELECT worker.take_run_messages(%s) ->> 'state'"
-    assert call(connection, take, hold.run_id) == "ready"
+    first = take_messages(jobs_database, hold.run_id)
+    assert first.state == "ready"
     hold.save(jobs_database, [], [started(2)])
-    assert call(connection, take, hold.run_id) == "busy"
-    call(connection, "SELECT worker.settle_run_messages(%s, 0)", hold.run_id)
-    assert call(connection, take, hold.run_id) == "ready"
+    assert take_messages(jobs_database, hold.run_id).state == "busy"
+    settle_messages(jobs_database, hold.run_id, first.sender, 0)
+    assert take_messages(jobs_database, hold.run_id).state == "ready"
+
+
+def test_a_sender_that_outlives_its_lease_leaves_the_turn_to_the_next_one(
+    jobs_database: Database, connection: Connection, hold: RunHold
+) -> None:
+    hold.save(jobs_database, [], [started(1)])
+    late = take_messages(jobs_database, hold.run_id)
+    call(connection, "UPDATE worker.run_channels SET sending_until = now() RETURNING 1")
+    hold.save(jobs_database, [], [started(2)])
+    next_one = take_messages(jobs_database, hold.run_id)
+    assert [message.event for message in next_one.messages] == ["node.started"]
+    settle_messages(jobs_database, hold.run_id, late.sender, 1)
+    hold.save(jobs_database, [], [started(3)])
+    assert take_messages(jobs_database, hold.run_id).state == "busy"
+    assert follower_of(jobs_database, hold.run_id).failures == 1
+    settle_messages(jobs_database, hold.run_id, next_one.sender, 0)
+    assert take_messages(jobs_database, hold.run_id).state == "ready"
 
 
 def test_a_run_that_the_platform_ends_is_told_of_too(

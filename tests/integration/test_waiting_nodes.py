@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812
+from pydantic import JsonValue
 
 from app.broker import LeaseBroker
 from app.claims import Claim
@@ -70,6 +71,13 @@ def begin(connection: Connection, *nodes: NodeSeed, **columns: Any) -> tuple[See
     return workflow, enqueue_workflow_run(
         connection, workflow.workflow_id, inputs={"topic": "sea"}, **columns
     )
+
+
+def answered(
+    database: Database, run_id: UUID, node_id: UUID, answer: JsonValue, by: UUID | None = None
+) -> Answered:
+    with database.transaction() as tx:
+        return answer_node(tx, run_id, node_id, answer, by)
 
 
 def do(database: Database, claimed: Claim[dict[str, Any]]) -> Ending | None:
@@ -134,7 +142,7 @@ def test_a_run_that_waits_holds_no_thread_no_connection_and_no_message(
     assert run_row(connection, run_id)["status"] == "running"
     assert told(connection, run_id)[-1] == "node.waiting"
 
-    assert answer_node(jobs_database, run_id, workflow.nodes["n1"], "the blue one") is Answered.ANSWERED
+    assert answered(jobs_database, run_id, workflow.nodes["n1"], "the blue one") is Answered.ANSWERED
     await_end(connection, run_id)
     assert node(connection, workflow.nodes["n2"])["output_data"]["output"] == "the blue one"
     assert waiting_nodes(connection) == []
@@ -150,7 +158,7 @@ def test_a_delay_ends_by_itself_and_passes_on_what_came_in(
         connection, waiting("human_input"), waiting("wait_delay", delayMs=300), waiting("pass_through")
     )
     await_rest(connection)
-    answer_node(jobs_database, run_id, workflow.nodes["n1"], {"mood": "calm"})
+    answered(jobs_database, run_id, workflow.nodes["n1"], {"mood": "calm"})
     await_end(connection, run_id)
     waited = node(connection, workflow.nodes["n2"])
     assert waited["output_data"]["delayMs"] == 300
@@ -184,7 +192,7 @@ def test_the_time_of_working_before_a_wait_is(
         "UPDATE worker.run_graphs SET worked_ms = %s WHERE true",
         settings().workflow_timeout_ms - 300,
     )
-    answer_node(database, run_id, workflow.nodes["n1"], True)
+    answered(database, run_id, workflow.nodes["n1"], True)
     again = claim(database, message=claimed.message_id)
     assert again is not None
     ending = do(database, again)
@@ -207,7 +215,7 @@ def test_what_was_finished_before_a_wait_is_not_done_again(
     make_type("note", note)
     workflow, run_id = begin(connection, waiting("note"), waiting("approval"), waiting("note"))
     await_rest(connection)
-    answer_node(jobs_database, run_id, workflow.nodes["n2"], {"approved": True})
+    answered(jobs_database, run_id, workflow.nodes["n2"], {"approved": True})
     await_end(connection, run_id)
     assert begun == ["n1", "n3"]
 
@@ -234,7 +242,7 @@ def test_a_rejection_ends_as_the_node_says(
     await_rest(connection)
     ada = seeded.people["ada"]
     answer = {"approved": False, "comment": "too long"}
-    assert answer_node(jobs_database, run_id, workflow.nodes["n1"], answer, ada) is Answered.ANSWERED
+    assert answered(jobs_database, run_id, workflow.nodes["n1"], answer, ada) is Answered.ANSWERED
     await_end(connection, run_id, run_status)
     found = node_statuses(connection, run_id)
     assert [found[workflow.nodes[name]] for name in ("n1", "n2")] == statuses
@@ -266,12 +274,12 @@ def test_an_answer_that_does_not_fit_is_asked_for_again(
     workflow, run_id = begin(connection, waiting("human_input", fields=fields, expiresInMs=60_000))
     node_id = workflow.nodes["n1"]
     await_rest(connection)
-    assert answer_node(jobs_database, run_id, node_id, {"amount": 99}) is Answered.ANSWERED
+    assert answered(jobs_database, run_id, node_id, {"amount": 99}) is Answered.ANSWERED
     asked_again = "SELECT ask ->> 'problem' FROM worker.waiting_nodes"
     problem = eventually(lambda: call(connection, asked_again), what="the question again")
     assert problem == "amount: at most 10"
     await_rest(connection)
-    assert answer_node(jobs_database, run_id, node_id, {"amount": 9, "more": 1}) is Answered.ANSWERED
+    assert answered(jobs_database, run_id, node_id, {"amount": 9, "more": 1}) is Answered.ANSWERED
     await_end(connection, run_id)
     assert node(connection, node_id)["output_data"]["amount"] == 9
     assert "more" not in node(connection, node_id)["output_data"]
@@ -285,13 +293,13 @@ def test_of_answers_at_once_one_counts_and_the_others_are_told(
     node_id = workflow.nodes["n1"]
     await_rest(connection)
     with ThreadPoolExecutor(8) as people:
-        outcomes = list(people.map(lambda n: answer_node(jobs_database, run_id, node_id, n), range(1, 9)))
+        outcomes = list(people.map(lambda n: answered(jobs_database, run_id, node_id, n), range(1, 9)))
     assert outcomes.count(Answered.ANSWERED) == 1
     assert set(outcomes) == {Answered.ANSWERED, Answered.ALREADY_ANSWERED}
     await_end(connection, run_id)
     winner = outcomes.index(Answered.ANSWERED) + 1
     assert node(connection, node_id)["output_data"]["answer"] == winner
-    assert answer_node(jobs_database, run_id, node_id, 0) is Answered.ALREADY_ANSWERED
+    assert answered(jobs_database, run_id, node_id, 0) is Answered.ALREADY_ANSWERED
 
 
 def test_answers_that_come_while_a_run_is_being_put_down_are_heard(
@@ -302,7 +310,7 @@ def test_answers_that_come_while_a_run_is_being_put_down_are_heard(
     def answer_at_once(workflow: SeededWorkflow, run_id: UUID) -> None:
         node_id = workflow.nodes["n1"]
         eventually(
-            lambda: answer_node(jobs_database, run_id, node_id, 1) is Answered.ANSWERED, what="the question"
+            lambda: answered(jobs_database, run_id, node_id, 1) is Answered.ANSWERED, what="the question"
         )
 
     with ThreadPoolExecutor(4) as people:
@@ -317,13 +325,13 @@ def test_who_answers_what_does_not_wait_is_told_why_not(
     workflow, run_id = begin(connection, waiting("wait_delay", delayMs=60_000))
     await_rest(connection)
     answers = [
-        answer_node(jobs_database, run_id, workflow.nodes["n1"], True),
-        answer_node(jobs_database, run_id, workflow.nodes["n0"], True),
-        answer_node(jobs_database, uuid4(), workflow.nodes["n0"], True),
+        answered(jobs_database, run_id, workflow.nodes["n1"], True),
+        answered(jobs_database, run_id, workflow.nodes["n0"], True),
+        answered(jobs_database, uuid4(), workflow.nodes["n0"], True),
     ]
     assert answers == [Answered.NEEDS_NO_ANSWER, Answered.NOT_WAITING, Answered.NOT_WAITING]
     update(connection, "lenses.workflow_runs", run_id, status="cancelled")
-    assert answer_node(jobs_database, run_id, workflow.nodes["n1"], True) is Answered.RUN_ENDED
+    assert answered(jobs_database, run_id, workflow.nodes["n1"], True) is Answered.RUN_ENDED
 
 
 def test_a_run_that_is_cancelled_while_it_waits_ends_at_once(
@@ -336,7 +344,7 @@ def test_a_run_that_is_cancelled_while_it_waits_ends_at_once(
     assert told(connection, run_id)[-2:] == ["run.cancelled", "run.status.changed"]
     assert call(connection, "SELECT count(*) FROM dramatiq.queue") == 0
     assert waiting_nodes(connection) == []
-    answer = answer_node(jobs_database, run_id, workflow.nodes["n1"], True)
+    answer = answered(jobs_database, run_id, workflow.nodes["n1"], True)
     assert answer is Answered.RUN_ENDED
 
 
@@ -352,7 +360,7 @@ def test_a_parked_node_has_its_turn_while_others_are_at_work(
     workflow = make_workflow(connection, nodes, [])
     run_id = enqueue_workflow_run(connection, workflow.workflow_id)
     eventually(lambda: waiting_nodes(connection), what="the question")
-    assert answer_node(jobs_database, run_id, workflow.nodes["ask"], True) is Answered.ANSWERED
+    assert answered(jobs_database, run_id, workflow.nodes["ask"], True) is Answered.ANSWERED
     both = "SELECT count(*) FROM lenses.workflow_node_results WHERE status = 'completed'"
     eventually(lambda: call(connection, both) == 2, what="the ends of both")
     assert run_row(connection, run_id)["status"] == "running"
@@ -380,7 +388,7 @@ def test_a_worker_that_dies_beside_a_question_costs_neither_it_nor_its_answer(
     workflow, run_id = begin(connection, waiting("dying"))
     claimed = must_claim(database)
     assert do(database, claimed) is None
-    answer_node(database, run_id, workflow.nodes["n1"], "yes")
+    answered(database, run_id, workflow.nodes["n1"], "yes")
     second = claim(database, message=claimed.message_id)
     assert second is not None
     with pytest.raises(KeyboardInterrupt):
@@ -475,7 +483,7 @@ def test_woken_nodes_wait_in_line_where_there_is_no_room(
     claimed = must_claim(database)
     assert do(database, claimed) is None
     for node_id in workflow.nodes.values():
-        assert answer_node(database, run_id, node_id, True) is Answered.ANSWERED
+        assert answered(database, run_id, node_id, True) is Answered.ANSWERED
     again = claim(database, message=claimed.message_id)
     assert again is not None
     ending = do(database, again)

@@ -6,6 +6,7 @@ import json
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,7 +26,7 @@ class Request:
     received_at: float = field(default_factory=time.time)
 
 
-class LocalServer:
+class LocalServer(ABC):
     """A server on one port of a loopback address; use it as a context manager.
 
     `drip_seconds` is the time between two bytes of an answer that drips. `closing` is set when it ends.
@@ -72,9 +73,9 @@ class LocalServer:
         """Deal with one request, in a thread of its connection's own."""
         client.send(self.respond(request))
 
+    @abstractmethod
     def respond(self, request: Request) -> Response:
         """The response to a request, where nothing has to happen around it."""
-        raise NotImplementedError
 
 
 def json_response(status: int, content: Any) -> Response:

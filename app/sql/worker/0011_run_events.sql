@@ -14,6 +14,7 @@ CREATE TABLE worker.run_channels (
     last_failed_at timestamptz,
     -- a worker is sending, and nobody else is to, so that messages stay in order
     sending_until timestamptz,
+    sender uuid,
     touched_at timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 70);
 
@@ -218,14 +219,16 @@ BEGIN
     WHERE c.run_id = p_run_id;
 END $$;
 
--- What a worker is to send for a run now, in order: {state, messages: [{event, payload}]}. The state is ready;
--- busy, while another worker is sending for it; or full, when there is more than may go out in this second.
+-- What a worker is to send for a run now, in order: {state, messages: [{event, payload}], sender}. The state is
+-- ready; busy, while another worker is sending for it; or full, when there is more than may go out in this second.
+-- Who gets messages settles them as that sender.
 CREATE FUNCTION worker.take_run_messages(
     p_run_id uuid, p_lease_seconds integer DEFAULT 60, p_max_per_second integer DEFAULT 50
 ) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     v_messages jsonb;
+    v_sender uuid := gen_random_uuid();
 BEGIN
     -- Two who are the first must not both find that nobody is sending.
     INSERT INTO worker.run_channels (run_id) VALUES (p_run_id) ON CONFLICT DO NOTHING;
@@ -240,16 +243,19 @@ BEGIN
         RETURN jsonb_build_object('messages', v_messages, 'state', CASE
             WHEN (worker.fn_untold_events(p_run_id)).count > 0 THEN 'full' ELSE 'ready' END);
     END IF;
-    UPDATE worker.run_channels c SET sending_until = clock_timestamp() + p_lease_seconds * interval '1 second'
+    UPDATE worker.run_channels c
+    SET sending_until = clock_timestamp() + p_lease_seconds * interval '1 second', sender = v_sender
     WHERE c.run_id = p_run_id;
-    RETURN jsonb_build_object('state', 'ready', 'messages', v_messages);
+    RETURN jsonb_build_object('state', 'ready', 'messages', v_messages, 'sender', v_sender);
 END $$;
 
--- A worker has sent what it took; so many messages of it were not taken by Realtime.
-CREATE FUNCTION worker.settle_run_messages(p_run_id uuid, p_failed integer) RETURNS void
+-- A worker has sent what it took; so many messages of it were not taken by Realtime. One that outlived its lease
+-- leaves the turn to whoever has it by now.
+CREATE FUNCTION worker.settle_run_messages(p_run_id uuid, p_sender uuid, p_failed integer) RETURNS void
 LANGUAGE sql SET search_path = '' AS $$
     UPDATE worker.run_channels c
-    SET sending_until = NULL, failures = c.failures + p_failed,
+    SET sending_until = CASE WHEN c.sender = p_sender THEN NULL ELSE c.sending_until END,
+        failures = c.failures + p_failed,
         last_failed_at = CASE WHEN p_failed > 0 THEN now() ELSE c.last_failed_at END
     WHERE c.run_id = p_run_id
 $$;
