@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from psycopg2.extras import RealDictCursor
 
 from app.broker import LeaseBroker
 from app.local.platform import Seeded, enqueue_lens_run, enqueue_lens_runs, ensure_model
@@ -29,6 +30,9 @@ PROMPT = "word " * 40
 HOLD_USD = ((256 + 64 + len(PROMPT)) * USD_IN + MOST_OUT * USD_OUT) / 1_000_000
 #: How calls end whose cost nobody ever tells; the provider bills them all the same.
 BROKEN = ("reset", "cut-body", "html")
+
+
+IS_QUIET = "SELECT NOT EXISTS (SELECT FROM worker.claims WHERE finished_at IS NULL)"
 
 
 class MeteringServer(ProviderServer):
@@ -181,6 +185,38 @@ def test_one_owners_budget_is_nothing_to_others_and_their_own_keys_are_not_count
         assert wait_for_the_end(connection, 5) == {"succeeded": 4, "budget.exceeded": 1}
     assert spent_usd(connection) == 0
     assert call(connection, "SELECT count(*) FROM worker.budget_holds") == 0
+
+
+def test_others_budgets_cost_an_owner_without_one_no_statement(
+    provider: MeteringServer,
+    broker: LeaseBroker,
+    connection: Connection,
+    seeded: Seeded,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+
+    class NotingCursor(RealDictCursor):
+        def execute(self, statement: str, parameters: Any = None) -> None:
+            asked.append(statement.split("(", maxsplit=1)[0])
+            super().execute(statement, parameters)
+
+    monkeypatch.setattr("app.database.RealDictCursor", NotingCursor)
+
+    def statements_of_a_run(runs: int) -> list[str]:
+        asked.clear()
+        enqueue_lens_run(connection, model="gpt-4o", inputs={"prompt": PROMPT})
+        wait_for_the_end(connection, runs)
+        eventually(lambda: call(connection, IS_QUIET), what="the end of the claim")
+        return [statement for statement in asked if "record_calls" not in statement]
+
+    with running_worker(broker, "actors.lens_runs"):
+        before = statements_of_a_run(1)
+        set_budget(connection, 1, owner=GRACE)
+        assert statements_of_a_run(2) == before
+        set_budget(connection, 1)
+        assert sorted(statements_of_a_run(3)) == sorted([*before, "SELECT * FROM worker.hold_budget"])
+    assert len(before) < 10
 
 
 def test_the_nodes_of_a_workflow_are_paid_from_its_owners_budget(

@@ -58,6 +58,30 @@ def test_a_run_whose_worker_is_killed_is_finished_once_by_another(
     eventually(lambda: call(connection, "SELECT count(*) FROM dramatiq.queue") == 0, what="the last ack")
 
 
+def test_what_a_killed_worker_held_of_a_budget_is_spent_and_the_next_one_pays_for_itself(
+    workers: Fleet, provider: ProviderServer, connection: Connection, seeded: Seeded
+) -> None:
+    call(connection, "SELECT worker.set_budget('*', 'day', 1)::text")
+    provider.hold()
+    doomed = workers.start()
+    run = queue_run(connection)
+    provider.wait_for_calls(1)
+    held = call(connection, "SELECT usd FROM worker.budget_holds")
+    doomed.kill()
+    workers.start()
+    provider.wait_for_calls(2)
+    provider.release()
+    wait_for_success(connection, run)
+    cost = call(connection, "SELECT cost_usd FROM worker.provider_calls")
+    with connection.cursor() as row:
+        row.execute("SELECT usd FROM worker.budget_holds ORDER BY settled_at NULLS FIRST")
+        assert row.fetchall() == [(held,), (cost,)]
+    assert call(connection, "SELECT spent_usd + held_usd FROM worker.budget_status() WHERE is_default") == (
+        held + cost
+    )
+    assert 0 < cost < held
+
+
 def test_a_run_that_kills_every_worker_ends_as_poison(
     workers: Fleet, provider: ProviderServer, connection: Connection, seeded: Seeded
 ) -> None:
