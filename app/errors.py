@@ -7,7 +7,8 @@
     │   ├── PutBack      not now (shutdown, a limit, an open breaker): handed back, nothing is counted
     │   └── StaleClaim   a newer attempt owns the job: whatever this one found out is dropped
     ├── SettingsError    the environment can't be used; the message is one line for a person
-    └── DatabaseError    the database can't be used; the message is one line for a person
+    ├── DatabaseError    the database can't be used; the message is one line for a person
+    └── ProcessFailed    a process that this one started ended when it should not have, or failed
 
 Error codes are dotted, lower case and stable (`provider.rate_limited`, `template.syntax`): people and
 dashboards group by them. Messages are for people and never contain a key or a prompt.
@@ -70,3 +71,7 @@ class SettingsError(WorkerError):
 
 class DatabaseError(WorkerError):
     """The database can't be used as it is."""
+
+
+class ProcessFailed(WorkerError):
+    """A process that this one started ended when it should not have, or failed."""

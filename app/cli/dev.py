@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from app.cli.folders import DATA_FOLDER, STATE_FOLDER
 from app.cli.signals import stops_in_order
 from app.errors import DatabaseError, SettingsError
 from app.local.platform import seed
@@ -16,10 +17,6 @@ from app.local.postgres import AlreadyRunning, EmbeddedPostgres
 from app.local.stack import Stack
 from app.migrations import migrate
 from app.settings import Settings, load_settings
-
-#: Where the stack keeps its data and logs, in the folder it is started in.
-STATE_FOLDER = Path(".lf-worker")
-DATA_FOLDER = STATE_FOLDER / "data"
 
 #: How often the processes are looked after.
 CHECK_SECONDS = 0.2

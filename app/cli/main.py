@@ -8,59 +8,56 @@ from __future__ import annotations
 
 import sys
 
-import typer
+from app.cli.late import Late, late_group
+from app.errors import ProcessFailed, WorkerError
 
-from app.cli import (
-    budgets,
-    dead_letters,
-    dev,
-    enqueue,
-    enqueue_battles,
-    enqueue_teams,
-    jobs,
-    limits,
-    migrate,
-    nodes,
-    once,
-    prices,
-    queues,
-    run,
-    status,
-    webhooks,
-    workflows,
-)
-from app.cli.demo import command
-from app.cli.doctor import command as doctor_command
-from app.cli.report import command as report_command
-from app.errors import WorkerError
-from app.local.stack import StackError
+COMMANDS = {
+    "migrate": Late(
+        "app.cli.migrate:migrate",
+        "Apply the migrations of the schema `worker` that DATABASE_URL lacks. Safe to repeat.",
+    ),
+    "run": Late(
+        "app.cli.run:run",
+        "Keep worker, scheduler and realtime alive until SIGTERM; a second signal kills what still runs.",
+    ),
+    "once": Late("app.cli.once:once", "Run every sweep, then work until nothing due is left."),
+    "dev": Late(
+        "app.cli.dev:dev",
+        "Run the stack on an embedded PostgreSQL in .lf-worker until Ctrl-C; workers stop first.",
+    ),
+    "demo": Late(
+        "app.cli.demo.command:demo",
+        "Run every kind of work on an embedded stack to its end; exit code 0 if all ended as expected.",
+    ),
+    "doctor": Late(
+        "app.cli.doctor.command:doctor",
+        "Look at everything the worker depends on; exit code 0 fine, 1 warnings, 2 broken.",
+    ),
+    "status": Late(
+        "app.cli.status:status", "Show each kind of work, each queue, each AI provider and each worker."
+    ),
+    "report": Late(
+        "app.cli.report.command:report",
+        "Write a page about the last hours: throughput, times, providers, costs, webhooks, dead letters.",
+    ),
+    "nodes": Late(
+        "app.cli.nodes:nodes",
+        "List the types of workflow nodes: what they do, and which are refused and why.",
+    ),
+    "enqueue": Late("app.cli.enqueue.command:app", "Put work into the queue of a reference platform."),
+    "jobs": Late("app.cli.jobs:app", "Look at single jobs, or cancel them."),
+    "dead-letters": Late(
+        "app.cli.dead_letters:app", "Look at jobs that failed for good, replay or discard them."
+    ),
+    "queues": Late("app.cli.queues:app", "Look at the queues, pause them, and cap them."),
+    "limits": Late("app.cli.limits:app", "Look at the limits of AI providers and change them."),
+    "budgets": Late("app.cli.budgets:app", "Look at the budgets of owners and change them."),
+    "prices": Late("app.cli.prices:app", "Look at the prices of AI models and change them."),
+    "webhooks": Late("app.cli.webhooks:app", "Look at webhooks, send them again, stop endpoints."),
+    "workflows": Late("app.cli.workflows:app", "See what waits in workflow runs, and answer it."),
+}
 
-app = typer.Typer(
-    help="The background worker of LenserFight.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-app.command("migrate")(migrate.migrate)
-app.command("run")(run.run)
-app.command("once")(once.once)
-app.command("dev")(dev.dev)
-app.command("demo")(command.demo)
-app.command("doctor")(doctor_command.doctor)
-app.command("status")(status.status)
-app.command("report")(report_command.report)
-app.command("nodes")(nodes.nodes)
-enqueue.app.command("battle")(enqueue_battles.battle)
-enqueue.app.command("team-run")(enqueue_teams.team_run)
-app.add_typer(enqueue.app, name="enqueue")
-app.add_typer(jobs.app, name="jobs")
-app.add_typer(dead_letters.app, name="dead-letters")
-app.add_typer(queues.app, name="queues")
-app.add_typer(limits.app, name="limits")
-app.add_typer(budgets.app, name="budgets")
-app.add_typer(prices.app, name="prices")
-app.add_typer(webhooks.app, name="webhooks")
-app.add_typer(workflows.app, name="workflows")
+app = late_group(COMMANDS, help="The background worker of LenserFight.")
 
 
 def main() -> None:
@@ -69,6 +66,6 @@ def main() -> None:
         app()
     except WorkerError as error:
         print("lf-worker:", " ".join(str(error).split()), file=sys.stderr)
-        sys.exit(1 if isinstance(error, StackError | run.ReleaseFailed) else 2)
+        sys.exit(1 if isinstance(error, ProcessFailed) else 2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -13,7 +13,7 @@ import typer
 
 from app.boot import prepare
 from app.cli.once import become_once
-from app.errors import WorkerError
+from app.errors import ProcessFailed
 from app.processes import (
     RELEASE,
     ProcessType,
@@ -32,10 +32,6 @@ log = structlog.get_logger(__name__)
 DEFAULT_GRACE_SECONDS = 30.0
 
 REALTIME = "realtime"
-
-
-class ReleaseFailed(WorkerError):  # noqa: N818 - an outcome, as in app.errors
-    """The database could not be brought up to date."""
 
 
 def run(
@@ -68,7 +64,7 @@ def run(
 def _release(release: ProcessType, environment: dict[str, str]) -> None:
     code = subprocess.run(shell_command(release), env=environment, check=False).returncode
     if code != 0:
-        raise ReleaseFailed(f"`{release.command}` ended with code {code}")
+        raise ProcessFailed(f"`{release.command}` ended with code {code}")
 
 
 def _needs_realtime(settings: Settings) -> bool:

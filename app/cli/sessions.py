@@ -10,9 +10,11 @@ import psycopg2
 from psycopg2.extensions import connection
 from psycopg2.extras import RealDictCursor
 
-from app.cli.enqueue import find_dsn
+from app.cli.folders import DATA_FOLDER
 from app.database import connect
-from app.errors import DatabaseError
+from app.errors import DatabaseError, SettingsError
+from app.local.cluster_state import running_state
+from app.settings import load_settings
 
 
 @contextmanager
@@ -21,14 +23,25 @@ def worker_session() -> Iterator[connection]:
     try:
         session = connect(find_dsn(), "lf-worker command")
     except psycopg2.OperationalError as error:
-        raise DatabaseError(f"can't connect to the database: {_first_line(error)}") from None
+        raise DatabaseError(f"can't connect to the database: {first_line(error)}") from None
     with closing(session):
         try:
             yield session
         except (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedFunction):
             raise DatabaseError("the worker's schema is missing or old; run `lf-worker migrate`") from None
         except psycopg2.Error as error:
-            raise DatabaseError(f"the database refused: {_first_line(error)}") from None
+            raise DatabaseError(f"the database refused: {first_line(error)}") from None
+
+
+def find_dsn() -> str:
+    """DATABASE_URL, or else the database of the `lf-worker dev` of this folder."""
+    try:
+        return load_settings().database_url.get_secret_value()
+    except SettingsError as error:
+        state = running_state(DATA_FOLDER.absolute())
+        if state is None:
+            raise SettingsError(f"{error}; and no `lf-worker dev` runs in this folder") from None
+        return load_settings(DATABASE_URL=state.dsn).database_url.get_secret_value()
 
 
 def fetch(session: connection, statement: str, parameters: Any = None) -> list[dict[str, Any]]:
@@ -38,5 +51,6 @@ def fetch(session: connection, statement: str, parameters: Any = None) -> list[d
         return [dict(found) for found in row.fetchall()] if row.description else []
 
 
-def _first_line(error: psycopg2.Error) -> str:
+def first_line(error: psycopg2.Error) -> str:
+    """What the database says is wrong, without its hints."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

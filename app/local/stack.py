@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from app.errors import WorkerError
+from app.errors import ProcessFailed
 from app.local.follow import Echo, Follower
 from app.local.initdb import last_lines
 from app.processes import (
@@ -28,7 +28,7 @@ from app.processes import (
 Process = subprocess.Popen[bytes]
 
 
-class StackError(WorkerError):
+class StackError(ProcessFailed):
     """A process of the stack ended when it should not have, or its release step failed."""
 
 

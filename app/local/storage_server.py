@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from app.local.http.manners import Response
-from app.local.http.server import LocalServer, Request, json_response
+from app.local.http.server import Request, RespondingServer, json_response
 
 #: The platform's buckets for media and files, and what they take, in bytes.
 BUCKETS = {
@@ -31,7 +31,7 @@ class StoredObject:
     content: bytes = field(repr=False)
 
 
-class StorageServer(LocalServer):
+class StorageServer(RespondingServer):
     """Storage on a port of 127.0.0.1; use it as a context manager.
 
     `objects` maps `bucket/key` to what was put there. `failures` are the statuses that the next uploads are

@@ -12,6 +12,7 @@ from pydantic import BaseModel, JsonValue
 
 from app.database import Database
 from app.platform.json_values import storable
+from app.platform.rows import only_row
 from app.platform.workflows import RunHold, Verdict
 
 
@@ -83,7 +84,7 @@ def answer_node(
     tx.execute(
         "SELECT worker.answer_node(%s, %s, %s, %s) AS outcome", (run_id, node_id, Json(storable(answer)), by)
     )
-    return Answered(tx.fetchall()[0]["outcome"])
+    return Answered(only_row(tx)["outcome"])
 
 
 def _ask(database: Database, statement: str, hold: RunHold, *more: int) -> Taken:

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.local.http.manners import Response
-from app.local.http.server import LocalServer, Request
+from app.local.http.server import Request, RespondingServer
 
 PATH = "/realtime/v1/api/broadcast"
 LARGEST_BYTES = 256 * 1024
 
 
-class BroadcastServer(LocalServer):
+class BroadcastServer(RespondingServer):
     """Keeps the messages it takes; `script` are the statuses of its next answers, 202 without one."""
 
     def __init__(self, key: str) -> None:

@@ -13,10 +13,10 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from app.local.http.manners import Response
-from app.local.http.server import LocalServer, Request
+from app.local.http.server import Request, RespondingServer
 
 
-class Collector(LocalServer):
+class Collector(RespondingServer):
     """What processes have pushed so far."""
 
     def __init__(self) -> None:

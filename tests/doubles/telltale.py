@@ -10,12 +10,12 @@ import gzip
 import re
 
 from app.local.http.manners import Response
-from app.local.http.server import LocalServer, Request, json_response
+from app.local.http.server import Request, RespondingServer, json_response
 
 _WAY = re.compile(r"telltale-(\d{3}|garbage|reset|hang)")
 
 
-class Telltale(LocalServer):
+class Telltale(RespondingServer):
     """The server; use it as a context manager."""
 
     def __init__(self) -> None:

@@ -12,14 +12,14 @@ import sentry_sdk
 from app import alerts
 from app.errors import GiveUp
 from app.local.http.manners import Response
-from app.local.http.server import LocalServer, Request
+from app.local.http.server import Request, RespondingServer
 from app.redaction import remember_secret
 from app.settings import load_settings
 
 PLANTED = "sk-planted-in-an-event-0123456789"
 
 
-class Endpoint(LocalServer):
+class Endpoint(RespondingServer):
     """Sentry's ingestion, as far as a client sees it."""
 
     def __init__(self) -> None:

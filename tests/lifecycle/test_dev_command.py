@@ -18,7 +18,7 @@ from app.cli.demo.last_commands import REPORT, CommandFailedError, run_command
 from app.cli.demo.lens_runs import LensRuns
 from app.cli.demo.runner import LOG_FOLDER
 from app.cli.demo.webhooks import Webhooks
-from app.cli.dev import DATA_FOLDER
+from app.cli.folders import DATA_FOLDER
 from app.cli.main import main
 from app.local.cluster_state import running_state
 from app.local.stack import Stack

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.cli.dev import choose_environment
-from app.cli.enqueue import parse_inputs
+from app.cli.enqueue.lens_runs import parse_inputs
 from app.errors import SettingsError
 
 DSN = "postgresql://postgres:pw@127.0.0.1:5432/postgres"

@@ -26,7 +26,7 @@ from app.cli.doctor import (
     work,
 )
 from app.cli.doctor.finding import Check, Finding, Level, Patient
-from app.cli.enqueue import find_dsn
+from app.cli.sessions import find_dsn
 from app.database import connect
 from app.errors import DatabaseError
 from app.settings import load_settings

@@ -69,13 +69,21 @@ class LocalServer(ABC):
         """The root of all its URLs, without a slash at the end."""
         return f"http://{self.address}"
 
+    @abstractmethod
     def attend(self, request: Request, client: Client) -> None:
         """Deal with one request, in a thread of its connection's own."""
+
+
+class RespondingServer(LocalServer):
+    """A server that responds at once, with nothing to happen around it."""
+
+    def attend(self, request: Request, client: Client) -> None:
+        """Send the response."""
         client.send(self.respond(request))
 
     @abstractmethod
     def respond(self, request: Request) -> Response:
-        """The response to a request, where nothing has to happen around it."""
+        """The response to a request."""
 
 
 def json_response(status: int, content: Any) -> Response:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from app.local.http.manners import Response
 from app.local.http.scripts import Scripts
-from app.local.http.server import LocalServer, Request
+from app.local.http.server import Request, RespondingServer
 from app.local.services.github import GitHub
 from app.local.services.google import Calendar, Sheets
 from app.local.services.google_oauth import CLIENT_ID, CLIENT_SECRET, GoogleOAuth
@@ -25,7 +25,7 @@ _UNAUTHORIZED = Answered(401, {"message": "Bad credentials"})
 _KEYLESS = ("google_oauth", "zapier")
 
 
-class ServiceServer(LocalServer):
+class ServiceServer(RespondingServer):
     """The services; use it as a context manager.
 
     `asked` grows by one per request. `tokens` are the credentials that are honoured.

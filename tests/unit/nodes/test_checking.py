@@ -21,6 +21,8 @@ def test_every_type_says_what_it_does_and_reads(name: str) -> None:
     kind = node_types()[name]
     assert kind.summary.endswith(".")
     assert kind.config.__doc__
+    kind.config.model_rebuild()
+    assert kind.config.__pydantic_complete__
 
 
 @pytest.mark.parametrize("name", sorted(refusals()))

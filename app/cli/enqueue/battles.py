@@ -11,7 +11,7 @@ from uuid import UUID
 import typer
 from psycopg2.extensions import connection
 
-from app.cli.enqueue import POLL_SECONDS, WAIT_SECONDS, check_models, reference_platform
+from app.cli.enqueue.platform import POLL_SECONDS, WAIT_SECONDS, check_models, reference_platform
 from app.errors import DatabaseError, SettingsError
 from app.local.battles import Contender, enqueue_battles
 

@@ -11,7 +11,7 @@ from uuid import UUID
 import typer
 from psycopg2.extensions import connection
 
-from app.cli.enqueue import POLL_SECONDS, WAIT_SECONDS, check_models, reference_platform
+from app.cli.enqueue.platform import POLL_SECONDS, WAIT_SECONDS, check_models, reference_platform
 from app.errors import DatabaseError
 from app.local.teams import TEAM_OF_THREE, enqueue_team_run, make_agent, make_team
 

@@ -1,39 +1,23 @@
-"""`lf-worker enqueue`: put work into a reference platform, the running `lf-worker dev` by default."""
+"""`lf-worker enqueue lens-run`: prompts and lenses, on a reference platform."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
 from typing import Annotated
 from uuid import UUID
 
-import psycopg2
 import typer
 from psycopg2.extensions import connection
 
-from app.cli.dev import DATA_FOLDER
+from app.cli.enqueue.platform import POLL_SECONDS, WAIT_SECONDS, reference_platform
 from app.errors import DatabaseError, SettingsError
-from app.local.cluster_state import running_state
 from app.local.platform import enqueue_lens_runs
 from app.local.seeds import LENSES
-from app.settings import load_settings
-
-app = typer.Typer(help="Put work into the queue of a reference platform.", no_args_is_help=True)
-
-#: How long `--wait` waits for the runs to end.
-WAIT_SECONDS = 300.0
-POLL_SECONDS = 0.1
 
 
-@app.callback()
-def enqueue() -> None:
-    """Put work into the queue of a reference platform."""
-
-
-@app.command("lens-run")
-def lens_run(  # every parameter is an option of the command line
+def lens_run(
     model: Annotated[str, typer.Option(help="Key of the model, such as gpt-5.4.")],
     prompt: Annotated[str | None, typer.Option(help="What to ask; or use --lens.")] = None,
     system: Annotated[str | None, typer.Option(help="System message before the prompt.")] = None,
@@ -71,45 +55,6 @@ def parse_inputs(pairs: Iterable[str]) -> Iterator[tuple[str, str]]:
         if not label or not equals:
             raise SettingsError(f"--input {pair!r} is not LABEL=VALUE")
         yield label, value
-
-
-@contextmanager
-def reference_platform() -> Iterator[connection]:
-    """A session on DATABASE_URL, or else on the database of the `lf-worker dev` of this folder."""
-    try:
-        session = psycopg2.connect(find_dsn(), application_name="lf-worker enqueue", connect_timeout=10)
-    except psycopg2.OperationalError as error:
-        raise DatabaseError(f"can't connect to the database: {_first_line(error)}") from None
-    with closing(session):
-        try:
-            yield session
-        except psycopg2.errors.UndefinedTable:
-            raise DatabaseError("the database has no reference platform: start `lf-worker dev`") from None
-        except psycopg2.Error as error:
-            raise DatabaseError(f"the database refused: {_first_line(error)}") from None
-
-
-def check_models(session: connection, models: Sequence[str]) -> None:
-    """Raise `SettingsError` for the first key that no model has."""
-    with session.cursor() as row:
-        row.execute("SELECT m FROM unnest(%s) AS m EXCEPT SELECT key FROM ai.models", (list(models),))
-        if unknown := [model for (model,) in row.fetchall()]:
-            raise SettingsError(f"there is no model {unknown[0]!r} in ai.models")
-
-
-def find_dsn() -> str:
-    """DATABASE_URL, or else the database of the `lf-worker dev` of this folder."""
-    try:
-        return load_settings().database_url.get_secret_value()
-    except SettingsError as error:
-        state = running_state(DATA_FOLDER.absolute())
-        if state is None:
-            raise SettingsError(f"{error}; and no `lf-worker dev` runs in this folder") from None
-        return load_settings(DATABASE_URL=state.dsn).database_url.get_secret_value()
-
-
-def _first_line(error: psycopg2.Error) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _print_ends(session: connection, ids: Sequence[UUID]) -> bool:
