@@ -168,7 +168,7 @@ def find_lost(database: Database, claims: list[Claim[Any]]) -> set[UUID]:
         """
         SELECT held.id FROM unnest(%s::uuid[], %s) AS held (id, attempt)
         WHERE NOT EXISTS (SELECT FROM worker.claims c WHERE c.message_id = held.id
-                          AND c.attempt = held.attempt AND c.finished_at IS NULL)
+                          AND c.attempt = held.attempt AND c.state <> 'finished')
         """,
         ([claim.message_id for claim in claims], [claim.attempt for claim in claims]),
     )

@@ -33,7 +33,11 @@ CREATE TABLE dramatiq.queue (
 CREATE INDEX queue_waiting ON dramatiq.queue (queue_name, mtime) WHERE state = 'queued';
 CREATE INDEX queue_held ON dramatiq.queue (owner) WHERE state = 'consumed';
 CREATE INDEX queue_ended ON dramatiq.queue (mtime) WHERE state IN ('rejected', 'done');
-CREATE UNIQUE INDEX queue_unique_waiting ON dramatiq.queue (unique_key) WHERE state = 'queued';
+-- While somebody keeps an old view of the database, these keep all that was ever in them since. Whoever looks for a
+-- message by its id must not be led through one of them, as short as the planner thinks it is, and therefore asks
+-- for a state by `IS NOT DISTINCT FROM`, which fits no index.
+CREATE UNIQUE INDEX queue_unique_waiting ON dramatiq.queue (unique_key)
+    WHERE state = 'queued' AND unique_key IS NOT NULL;
 
 -- A stock producer writes delayed messages to `<queue>.DQ` with an eta; here they wait in their own queue.
 CREATE FUNCTION dramatiq.fn_adopt_delayed_message() RETURNS trigger
@@ -161,7 +165,8 @@ BEGIN
     SET state = 'queued', owner = NULL, unique_key = NULL, message = p_message,
         mtime = CASE WHEN p_delay_ms > 0 THEN now() + p_delay_ms * interval '1 millisecond'
                      ELSE worker.fn_front(w.queue_name, p_message) END
-    WHERE w.message_id = p_id AND w.deliveries = p_delivery AND w.owner = p_owner AND w.state = 'consumed'
+    WHERE w.message_id = p_id AND w.deliveries = p_delivery AND w.owner = p_owner
+      AND w.state IS NOT DISTINCT FROM 'consumed'
     RETURNING w.queue_name INTO v_queue;
     IF NOT FOUND THEN
         RETURN false;
@@ -313,7 +318,7 @@ BEGIN
         DELETE FROM dramatiq.queue w
         USING unnest(p_ids, p_deliveries) AS d (message_id, delivery)
         WHERE w.message_id = d.message_id AND w.deliveries = d.delivery
-          AND w.owner = p_owner AND w.state = 'consumed'
+          AND w.owner = p_owner AND w.state IS NOT DISTINCT FROM 'consumed'
         RETURNING w.queue_name
     )
     SELECT array_agg(e.queue_name) INTO v_queues FROM ended e;
@@ -335,7 +340,7 @@ BEGIN
         SET state = 'rejected', mtime = now(), owner = NULL, message = coalesce(d.message, w.message)
         FROM unnest(p_ids, p_deliveries, p_messages) AS d (message_id, delivery, message)
         WHERE w.message_id = d.message_id AND w.deliveries = d.delivery
-          AND w.owner = p_owner AND w.state = 'consumed'
+          AND w.owner = p_owner AND w.state IS NOT DISTINCT FROM 'consumed'
         RETURNING w.queue_name
     )
     SELECT array_agg(e.queue_name) INTO v_queues FROM ended e;

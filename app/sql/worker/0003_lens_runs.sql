@@ -19,7 +19,7 @@ BEGIN
     JOIN execution.requests q ON q.id = r.request_id
     LEFT JOIN ai.models m ON m.id = r.model_id
     LEFT JOIN ai.providers p ON p.id = m.provider_id
-    WHERE r.id = p_run_id AND r.status = 'running'
+    WHERE r.id = p_run_id AND r.status IS NOT DISTINCT FROM 'running'
     FOR UPDATE OF r;
     RETURN v_run;
 END $$;
@@ -32,7 +32,7 @@ BEGIN
     UPDATE execution.runs r SET status = 'running', started_at = coalesce(r.started_at, now())
     WHERE r.id = (
         SELECT w.id FROM execution.runs w JOIN execution.requests q ON q.id = w.request_id
-        WHERE w.id = p_hint AND w.status = 'queued' AND w.is_active AND q.is_active
+        WHERE w.id = p_hint AND w.status IS NOT DISTINCT FROM 'queued' AND w.is_active AND q.is_active
         FOR UPDATE OF w SKIP LOCKED);
     IF FOUND THEN
         RETURN worker.fn_running_lens_run(p_hint);

@@ -142,7 +142,7 @@ BEGIN
     UPDATE battles.battle_execution_jobs j SET status = 'claimed', worker_id = 'lf-worker', claimed_at = now()
     WHERE j.id = (
         SELECT w.id FROM battles.battle_execution_jobs w
-        WHERE w.id = p_hint AND w.status = 'queued' AND (w.claimed_at IS NULL OR w.claimed_at <= now())
+        WHERE w.id = p_hint AND w.status IS NOT DISTINCT FROM 'queued' AND (w.claimed_at IS NULL OR w.claimed_at <= now())
           AND NOT fn_kill_switch_active('system')
         FOR UPDATE SKIP LOCKED)
     RETURNING j.id INTO v_job;

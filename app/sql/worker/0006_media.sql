@@ -67,7 +67,7 @@ DECLARE
     v_task worker.media_tasks;
 BEGIN
     SELECT * INTO v_claim FROM worker.claims c
-    WHERE c.message_id = p_message_id AND c.attempt = p_attempt AND c.finished_at IS NULL FOR UPDATE;
+    WHERE c.message_id = p_message_id AND c.attempt = p_attempt AND c.state <> 'finished' FOR UPDATE;
     IF v_claim.message_id IS NULL THEN
         RETURN QUERY SELECT 'stale', NULL::uuid, NULL::jsonb, NULL::bytea, false;
         RETURN;
@@ -312,7 +312,7 @@ DECLARE
     v_media_ids uuid[];
 BEGIN
     SELECT q.* INTO v_request FROM execution.requests q JOIN execution.runs r ON r.request_id = q.id
-    WHERE r.id = p_run_id AND r.status = 'running' FOR UPDATE OF r;
+    WHERE r.id = p_run_id AND r.status IS NOT DISTINCT FROM 'running' FOR UPDATE OF r;
     IF v_request.id IS NULL THEN
         RETURN false;
     END IF;

@@ -15,7 +15,7 @@ BEGIN
     END IF;
     SELECT t.status INTO v_team_status
     FROM worker.claims c LEFT JOIN agents.team_runs t ON c.kind = 'team_run' AND t.id = c.job
-    WHERE c.message_id = p_message_id AND c.attempt = p_attempt AND c.finished_at IS NULL;
+    WHERE c.message_id = p_message_id AND c.attempt = p_attempt AND c.state <> 'finished';
     IF NOT FOUND THEN
         RETURN 'stale';
     ELSIF 'cancelled' IN (v_run.status, v_team_status) THEN

@@ -273,7 +273,7 @@ BEGIN
     IF v_status IS NULL THEN
         RETURN 'gone';
     ELSIF NOT EXISTS (SELECT FROM worker.claims c WHERE c.message_id = p_message_id
-                      AND c.attempt = p_attempt AND c.finished_at IS NULL) THEN
+                      AND c.attempt = p_attempt AND c.state <> 'finished') THEN
         RETURN 'stale';
     ELSIF v_status = 'cancelled' THEN
         RETURN 'cancelled';

@@ -158,7 +158,7 @@ DECLARE
     v_at_work boolean;
 BEGIN
     -- The claim before the row, in the order of those who finish a job.
-    PERFORM FROM worker.claims c WHERE c.job = p_job AND c.finished_at IS NULL FOR UPDATE;
+    PERFORM FROM worker.claims c WHERE c.job = p_job AND c.state <> 'finished' FOR UPDATE;
     FOR v_kind IN SELECT * FROM worker.kinds k WHERE k.cancel IS NOT NULL ORDER BY k.kind LOOP
         EXECUTE v_kind.cancel INTO v_was, v_refusal USING p_job;
         CONTINUE WHEN v_was IS NULL;

@@ -135,7 +135,7 @@ BEGIN
     UPDATE dramatiq.queue q SET mtime = now()
     FROM worker.claims c LEFT JOIN agents.team_runs t ON c.kind = 'team_run' AND t.id = c.job
     WHERE coalesce(t.workflow_run_id, c.job) = p_run_id AND c.finished_at IS NULL
-      AND q.message_id = c.message_id AND q.state = 'queued' AND q.mtime > now()
+      AND q.message_id = c.message_id AND q.state IS NOT DISTINCT FROM 'queued' AND q.mtime > now()
     RETURNING q.queue_name INTO v_queue;
     IF v_queue IS NULL THEN
         RETURN false;
@@ -202,7 +202,8 @@ LANGUAGE sql SET search_path = '' AS $$
         UPDATE worker.claims c SET state = 'finished', finished_at = now(), outcome = 'gone'
         FROM idle WHERE c.message_id = idle.message_id RETURNING c.message_id
     )
-    DELETE FROM dramatiq.queue q USING ended e WHERE q.message_id = e.message_id AND q.state = 'queued'
+    DELETE FROM dramatiq.queue q USING ended e
+    WHERE q.message_id = e.message_id AND q.state IS NOT DISTINCT FROM 'queued'
 $$;
 
 -- What remains to be done when a run has ended: nobody may wait for its nodes, and its followers are told,

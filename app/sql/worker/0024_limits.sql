@@ -257,7 +257,7 @@ BEGIN
     END IF;
     UPDATE worker.waiters w SET called_at = v_at WHERE w.ticket = v_first.ticket;
     UPDATE dramatiq.queue q SET mtime = v_at
-    WHERE q.message_id = v_first.ticket AND q.state = 'queued' AND q.mtime > v_at
+    WHERE q.message_id = v_first.ticket AND q.state IS NOT DISTINCT FROM 'queued' AND q.mtime > v_at
     RETURNING q.queue_name INTO v_queue;
     IF v_queue IS NOT NULL THEN
         PERFORM pg_notify('dramatiq.' || v_queue || '.enqueue', CASE WHEN p_seconds > 0 THEN 'delayed' ELSE '' END);
