@@ -1,7 +1,7 @@
 """Jobs while somebody keeps an old view of the database: none costs more for those that were done since.
 
-Counted are the pages that each statement looks at. Postgres removes nothing that died meanwhile, so whoever walks
-over what is gone looks at more and more of them.
+Counted are the pages that each statement looks at. Postgres removes nothing that died meanwhile, so whoever
+walks over what is gone looks at more and more of them.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import pytest
 
 from app.local.platform import Seeded
 from tests.integration.hot_path import STEPS, HotPath, long_reader
-from tests.sql import Connection, call
+from tests.sql import Connection
 
-#: What a step may look at more after a thousand jobs than after a hundred: indexes grow by a level, and entries of
-#: equal keys stand on more than one page. Walking over a dead row for each job would be hundreds.
+#: What a step may look at more after a thousand jobs than after a hundred: indexes grow by a level, and
+#: entries of equal keys stand on more than one page. A dead row of each job would make hundreds.
 MORE_PAGES = 25
 
 
