@@ -147,3 +147,8 @@ def _rows(session: Connection, query: str) -> list[Row]:
     with session.cursor(cursor_factory=RealDictCursor) as found:
         found.execute(query)
         return [dict(row) for row in found.fetchall()]
+
+
+def service_of(row: Row) -> str:
+    """The service of a worker id, which ends with the process's number."""
+    return str(row["worker_id"]).partition(":")[0]
