@@ -92,7 +92,7 @@ def _draw(status: dict[str, Any]) -> Group:
 def _draw_providers(providers: dict[str, dict[str, Any]]) -> list[RenderableType]:
     if not providers:
         return []
-    table = Table("provider", box=None, padding=(0, 2, 0, 0))
+    table = Table("provider", box=None, padding=(0, 1, 0, 0))
     for heading in ("calls/h", "errors/h", "rate", "ms p50/p99", "USD/h"):
         table.add_column(heading, justify="right")
     table.add_column("most frequent error")

@@ -84,7 +84,9 @@ def make(
             wishes=wishes,
             source=source,
         ),
-        lambda: providers.recover(model, key=key, deadline_seconds=seconds, idempotency_key=reference),
+        lambda: providers.recover(
+            model, key=key, deadline_seconds=seconds, idempotency_key=reference, wishes=wishes
+        ),
         providers.can_recover(model),
     )
     _run(claim, errand)

@@ -111,8 +111,10 @@ def submit(session: Session, *, contender_key: SecretStr, deadline_seconds: floa
         return judged
 
     ceiling = partial(_ceiling_of, session)
-    with measured("chainabit", session.model_key, "order", key_ref(contender_key), ceiling=ceiling):
-        return _attempt(post, judge, deadline_seconds)
+    with measured("chainabit", session.model_key, "order", key_ref(contender_key), ceiling=ceiling) as call:
+        started = _attempt(post, judge, deadline_seconds)
+        call.units = 1
+    return started
 
 
 def poll(session_id: str, *, deadline_seconds: float) -> Pending | Answered:

@@ -152,6 +152,15 @@ def test_media_cost_what_their_length_or_number_does(
         assert ("cost_usd" in run["response_meta"]) == (usd is not None)
 
 
+def test_an_order_whose_answer_got_lost_has_its_cost_once_it_is_found(
+    worker: None, provider: ProviderServer, connection: Connection
+) -> None:
+    provider.script("kling-v2-master", ["cut-body"])
+    run = ended(connection, enqueue_lens_run(connection, model="kling-2.0", inputs={"prompt": "a kite"}))
+    assert [told["cost_usd"] for told in recorded(connection, run["id"])] == [None, Decimal("0.9")]
+    assert (run["status"], run["cost_estimate"]) == ("succeeded", Decimal("0.9"))
+
+
 def test_a_run_that_failed_has_cost_what_was_taken_for_it(
     worker: None, provider: ProviderServer, connection: Connection
 ) -> None:

@@ -114,7 +114,14 @@ def can_recover(model: Model) -> bool:
     return not settings().echo_provider and hasattr(_module(model.provider, model.kind), "recover")
 
 
-def recover(model: Model, *, key: SecretStr, deadline_seconds: float, idempotency_key: str) -> Started | None:
+def recover(
+    model: Model,
+    *,
+    key: SecretStr,
+    deadline_seconds: float,
+    idempotency_key: str,
+    wishes: Wishes = NO_WISHES,
+) -> Started | None:
     """The task that an order of unknown fate became, or None when the provider never took it.
 
     Raises `SubmissionUnknown` where the provider can't be asked, `RetryLater` where it did not answer.
@@ -123,12 +130,15 @@ def recover(model: Model, *, key: SecretStr, deadline_seconds: float, idempotenc
         raise SubmissionUnknown("the process that sent it ended before the provider answered")
     module = cast(RecoverModule, _module(model.provider, model.kind))
     secret = checked_key(key, model.provider)
-    order = Order(model, "", idempotency_key)
-    with total_deadline(deadline_seconds):
-        return attempt(
+    order = Order(model, "", idempotency_key, wishes)
+    with measured(model.provider, model.key, "order", key_ref(key)) as call, total_deadline(deadline_seconds):
+        found = attempt(
             lambda: module.recover(order, secret, deadline_seconds),
             lambda error: judge_call(error, model.provider, secret),
         )
+        if found:
+            call.units, call.seconds = 1, found.seconds
+    return found
 
 
 def _module(provider: str, kind: str) -> MediaModule:

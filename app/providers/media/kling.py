@@ -90,7 +90,8 @@ def recover(order: Order, key: str, timeout_seconds: float) -> Started | None:
         raise _refusal(reply, key)
     if reply.data is None or not reply.data.task_id:
         raise BadReplyError("there is no task id in it")
-    return Started(reply.data.task_id, poll_after_seconds=5)
+    seconds = order.wishes.duration_seconds or _SECONDS
+    return Started(reply.data.task_id, poll_after_seconds=5, seconds=seconds)
 
 
 def poll(task: Task, key: str, timeout_seconds: float) -> Pending | Finished:

@@ -30,16 +30,16 @@ CREATE TABLE worker.model_prices (
 CREATE FUNCTION worker.fn_price_at(p_provider text, p_model text, p_at timestamptz) RETURNS worker.model_prices
 LANGUAGE plpgsql STABLE SET search_path = '' AS $$
 DECLARE
-    v_provider text := worker.fn_provider_name(p_provider);
     v_price worker.model_prices;
 BEGIN
     SELECT * INTO v_price FROM worker.model_prices p
-    WHERE p.provider = v_provider AND p.model = p_model AND p.valid_from <= p_at
+    WHERE p.provider = p_provider AND p.model = p_model AND p.valid_from <= p_at
     ORDER BY p.valid_from DESC LIMIT 1;
     IF NOT FOUND THEN
         SELECT * INTO v_price FROM worker.model_prices p
-        WHERE p.provider = v_provider AND p.model = '*' AND p.valid_from <= p_at
-        ORDER BY p.valid_from DESC LIMIT 1;
+        WHERE p.provider = worker.fn_provider_name(p_provider) AND p.model IN (p_model, '*')
+          AND p.valid_from <= p_at
+        ORDER BY p.model = '*', p.valid_from DESC LIMIT 1;
     END IF;
     RETURN v_price;
 END $$;
