@@ -27,6 +27,9 @@ from app.local.media_progress import (
 from app.local.media_samples import SAMPLES
 from app.local.provider_wire import Json
 
+#: What OpenAI's newer models count for an image.
+TOKENS_OF_AN_IMAGE = 4_160
+
 
 @dataclass(frozen=True)
 class MediaWire:
@@ -90,7 +93,13 @@ def _fal_error(_status: int, code: str, message: str) -> Json:
 def _openai_image(item: Item) -> Response:
     if item.model.startswith("dall-e"):
         return _json({"created": 1, "data": [{"url": item.file_url}]})
-    return _json({"created": 1, "data": [{"b64_json": encoded(item)}]})
+    asked = len(item.prompt.split())
+    usage = {
+        "input_tokens": asked,
+        "output_tokens": TOKENS_OF_AN_IMAGE,
+        "total_tokens": asked + TOKENS_OF_AN_IMAGE,
+    }
+    return _json({"created": 1, "data": [{"b64_json": encoded(item)}], "usage": usage})
 
 
 def _fal_accept(item: Item) -> Response:

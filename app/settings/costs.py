@@ -15,7 +15,7 @@ def _unset_if_blank(value: object) -> object:
 
 
 Rate = Annotated[
-    Annotated[Decimal, Field(gt=0, le=1_000_000, allow_inf_nan=False)] | None,
+    Annotated[Decimal, Field(gt=0, le=100_000, allow_inf_nan=False)] | None,
     BeforeValidator(_unset_if_blank),
 ]
 

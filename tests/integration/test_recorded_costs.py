@@ -13,6 +13,7 @@ from psycopg2.extras import Json
 
 from app.broker import LeaseBroker
 from app.database import Database
+from app.local.media_wire import TOKENS_OF_AN_IMAGE
 from app.local.platform import Seeded, enqueue_lens_run, ensure_model
 from app.local.provider_server import ProviderServer
 from app.local.provider_usage import Used
@@ -150,6 +151,14 @@ def test_media_cost_what_their_length_or_number_does(
         assert (model, [told["cost_usd"] for told in recorded(connection, run["id"])]) == (model, [expected])
         assert (model, run["cost_estimate"]) == (model, expected)
         assert ("cost_usd" in run["response_meta"]) == (usd is not None)
+
+
+def test_an_image_that_is_priced_by_tokens_costs_what_they_do(worker: None, connection: Connection) -> None:
+    set_price(connection, "openai", "gpt-image-1")
+    run = ended(
+        connection, enqueue_lens_run(connection, model="gpt-image-1", inputs={"prompt": "a red kite"})
+    )
+    assert run["cost_estimate"] == metered(Used(fresh=3, said=TOKENS_OF_AN_IMAGE))
 
 
 def test_an_order_whose_answer_got_lost_has_its_cost_once_it_is_found(

@@ -84,9 +84,11 @@ class Media:
 
 @dataclass(frozen=True)
 class Finished:
-    """The medium is there."""
+    """The medium is there; tokens are those of a `Call`, where its provider counts any."""
 
     media: Media
+    tokens_in: int = 0
+    tokens_out: int = 0
 
     @property
     def seconds(self) -> float | None:

@@ -89,6 +89,8 @@ def submit(
     ):
         taken = attempt(lambda: module.submit(order, secret, deadline_seconds), judge)
         call.units, call.seconds = 1, taken.seconds
+        if isinstance(taken, Finished):
+            call.tokens_in, call.tokens_out = taken.tokens_in, taken.tokens_out
     return taken
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import httpx2
 
@@ -11,7 +11,7 @@ from app.providers.base import BadReplyError, File
 from app.providers.media.base import Finished, Media, Order
 from app.providers.media.wire import MediaUrl, bearer, decode_media, parse, post_json
 from app.providers.transport import http_client
-from app.providers.wire import WirePart
+from app.providers.wire import Count, Lenient, WirePart
 from app.settings import settings
 
 _MIME = "image/png"
@@ -22,8 +22,16 @@ class _Image(WirePart):
     b64_json: str | None = None
 
 
+class _Usage(WirePart):
+    input_tokens: Count = 0
+    output_tokens: Count = 0
+
+
 class _Images(WirePart):
+    """DALL-E's come without usage: they are priced by the piece."""
+
     data: list[_Image]
+    usage: Annotated[_Usage, Lenient] = _Usage()
 
 
 HONOURS = frozenset({"width", "height", "quality", "style"})
@@ -38,13 +46,16 @@ def submit(order: Order, key: str, timeout_seconds: float) -> Finished:
         response = post_json(f"{url}/generations", body, bearer(key), timeout_seconds)
     else:
         response = _edit(f"{url}/edits", body, order.source, key, timeout_seconds)
-    images = parse(_Images, response).data
+    reply = parse(_Images, response)
     width, height = (int(pixels) for pixels in body["size"].split("x"))
-    if images and images[0].url:
-        return Finished(Media(_MIME, url=images[0].url, width=width, height=height))
-    if images and images[0].b64_json:
-        return Finished(decode_media(images[0].b64_json, _MIME, width=width, height=height))
-    raise BadReplyError("there is no image in it")
+    image = reply.data[0] if reply.data else _Image()
+    if image.url:
+        media = Media(_MIME, url=image.url, width=width, height=height)
+    elif image.b64_json:
+        media = decode_media(image.b64_json, _MIME, width=width, height=height)
+    else:
+        raise BadReplyError("there is no image in it")
+    return Finished(media, reply.usage.input_tokens, reply.usage.output_tokens)
 
 
 def _edit(url: str, body: dict[str, Any], source: File, key: str, timeout_seconds: float) -> httpx2.Response:
