@@ -61,6 +61,7 @@ def tend_waiting_runs() -> None:
     """Keep runs that wait from looking dead, and from waiting in vain for other runs or for their owner."""
     database().call("SELECT worker.touch_waiting_workflow_runs()")
     database().call("SELECT worker.tend_child_runs()")
+    database().call("SELECT worker.cancel_orphaned_team_runs()")
     expired = database().call("SELECT worker.expire_pending_approvals() AS runs")[0]["runs"]
     if settings().team_run_enabled:
         expired += database().call("SELECT fn_expire_stale_approvals() AS runs")[0]["runs"]

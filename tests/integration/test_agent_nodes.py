@@ -13,7 +13,7 @@ from app.database import Database
 from app.local.platform import Seeded
 from app.local.provider_server import ProviderServer
 from app.local.teams import make_agent
-from app.local.workflows import NodeSeed
+from app.local.workflows import NodeSeed, enqueue_workflow_run, make_workflow
 from app.workflow import InvalidWorkflow
 from tests.integration.conftest import running_worker
 from tests.integration.media_world import providers_of_media  # noqa: F401  # a fixture
@@ -92,6 +92,60 @@ def test_what_an_agent_fails_at_fails_the_node(
     metadata = {"error": "no wind"} if status == "failed" else {}
     update(connection, "agents.team_runs", team_runs(connection)[0]["id"], status=status, metadata=metadata)
     assert go_on(database, ran).error("it") == f"team_run_{status}: {told}"
+
+
+@BOTH_PLATFORMS
+@pytest.mark.parametrize("status", ["cancelled", "failed", "timed_out"])
+def test_a_run_that_ends_cancels_what_it_has_delegated(
+    database: Database, connection: Connection, status: str
+) -> None:
+    ran = execute_once(database, delegating(connection, make_agent(connection, "Nia")))
+    (started,) = team_runs(connection)
+    kites = make_workflow(connection, {"fly": NodeSeed({"nodeType": "manual_trigger"})})
+    flying = enqueue_workflow_run(connection, kites.workflow_id)
+    update(connection, "agents.team_runs", started["id"], workflow_run_id=flying)
+    update(connection, "lenses.workflow_runs", ran.run_id, status=status)
+    (ended,) = team_runs(connection)
+    assert ended["status"] == "cancelled"
+    assert ended["metadata"]["error"] == "the workflow run that waited for it has ended"
+    assert run_row(connection, flying)["status"] == "cancelled"
+
+
+def test_an_agent_that_is_at_it_is_stopped_when_the_run_is_cancelled(
+    provider: ProviderServer, broker: LeaseBroker, connection: Connection, seeded: Seeded
+) -> None:
+    provider.hold()
+    with running_worker(broker, "actors.workflow_runs", "actors.team_runs"):
+        ran = delegating(connection, make_agent(connection, "Nia", model="gpt-4o"))
+        eventually(lambda: provider.in_flight, what="the agent's call")
+        update(connection, "lenses.workflow_runs", ran.run_id, status="cancelled")
+        provider.release()
+        open_claims = "SELECT count(*) FROM worker.claims WHERE state <> 'finished'"
+        eventually(lambda: call(connection, open_claims) == 0, what="the end of all work")
+    assert [run["status"] for run in team_runs(connection)] == ["cancelled"]
+
+
+def test_what_could_not_be_cancelled_at_once_is_cancelled_by_the_sweep(
+    database: Database, connection: Connection
+) -> None:
+    ran = execute_once(database, delegating(connection, make_agent(connection, "Nia")))
+    (started,) = team_runs(connection)
+    with database.transaction() as ending:
+        ending.execute("SELECT FROM agents.team_runs WHERE id = %s FOR UPDATE", (started["id"],))
+        update(connection, "lenses.workflow_runs", ran.run_id, status="cancelled")
+    assert run_row(connection, ran.run_id)["status"] == "cancelled"
+    assert team_runs(connection)[0]["status"] == started["status"]
+    call(connection, "SELECT worker.cancel_orphaned_team_runs()")
+    assert team_runs(connection)[0]["status"] == "cancelled"
+
+
+def test_a_run_that_is_asked_for_again_delegates_anew(database: Database, connection: Connection) -> None:
+    ran = execute_once(database, delegating(connection, make_agent(connection, "Nia")))
+    update(connection, "lenses.workflow_runs", ran.run_id, status="cancelled")
+    update(connection, "lenses.workflow_runs", ran.run_id, status="queued", completed_at=None)
+    execute_once(database, ran)
+    assert sorted(run["status"] for run in team_runs(connection)) == ["cancelled", "queued"]
+    assert ran.node("it")["waiting_reason"] == "external_callback"
 
 
 def test_a_delegation_that_needs_approval_waits_for_it(database: Database, connection: Connection) -> None:

@@ -63,6 +63,7 @@ BEGIN
         DELETE FROM worker.parked_nodes p WHERE p.run_id = p_run_id;
         UPDATE worker.node_media m SET state = 'abandoned' WHERE m.run_id = p_run_id AND m.state = 'failed';
         PERFORM worker.fn_reopen_children(p_run_id);
+        PERFORM worker.fn_reopen_delegations(p_run_id);
         UPDATE lenses.workflow_node_results n
         SET status = 'pending', error_message = NULL, started_at = NULL, completed_at = NULL,
             duration_ms = NULL, waiting_reason = NULL, retry_count = 0

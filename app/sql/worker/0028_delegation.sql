@@ -66,4 +66,63 @@ CREATE TRIGGER notice_ended_team_run BEFORE INSERT OR UPDATE OF parked_at ON wor
     FOR EACH ROW WHEN (NEW.reason = 'external_callback' AND NEW.memo ? 'teamRun')
     EXECUTE FUNCTION worker.fn_notice_ended_team_run();
 
+-- Cancel what a run's nodes have delegated, once the run has ended. A team run that is just writing is waited for
+-- only shortly: it may be ending, and wait for this run's row; the sweep looks again.
+CREATE FUNCTION worker.fn_cancel_delegated_runs(p_run_id uuid) RETURNS void
+LANGUAGE plpgsql SET search_path = '' SET lock_timeout = '500ms' AS $$
+DECLARE
+    v_team_run agents.team_runs;
+BEGIN
+    FOR v_team_run IN
+        SELECT t.* FROM worker.node_effects e JOIN agents.team_runs t ON t.id = (e.receipt ->> 'teamRunId')::uuid
+        WHERE e.run_id = p_run_id AND e.effect = 'team_run' AND t.status IN ('queued', 'running', 'blocked')
+    LOOP
+        BEGIN
+            PERFORM worker.fn_worker_finalize_team_run(
+                v_team_run.id, 'cancelled', 'the workflow run that waited for it has ended');
+            UPDATE lenses.workflow_runs r
+            SET status = 'cancelled', completed_at = greatest(now(), r.started_at)
+            WHERE r.id = v_team_run.workflow_run_id
+              AND r.status NOT IN ('completed', 'failed', 'cancelled', 'timed_out');
+        EXCEPTION WHEN lock_not_available THEN
+            NULL;
+        END;
+    END LOOP;
+END $$;
+
+CREATE FUNCTION worker.fn_end_delegations() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
+BEGIN
+    PERFORM worker.fn_cancel_delegated_runs(NEW.id);
+    RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+    RAISE WARNING 'lf-worker: what workflow run % delegated was not cancelled: %', NEW.id, SQLERRM;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER lf_worker_end_delegations AFTER UPDATE OF status ON lenses.workflow_runs
+    FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status
+                       AND NEW.status IN ('completed', 'failed', 'cancelled', 'timed_out'))
+    EXECUTE FUNCTION worker.fn_end_delegations();
+
+-- What was missed when a run ended.
+CREATE FUNCTION worker.cancel_orphaned_team_runs() RETURNS void
+LANGUAGE sql SET search_path = '' AS $$
+    SELECT worker.fn_cancel_delegated_runs(e.run_id)
+    FROM agents.team_runs t
+    JOIN worker.node_effects e ON e.effect = 'team_run' AND e.receipt ->> 'teamRunId' = t.id::text
+    LEFT JOIN lenses.workflow_runs r ON r.id = e.run_id
+    WHERE t.status IN ('queued', 'running', 'blocked')
+      AND (r.id IS NULL OR r.status IN ('completed', 'failed', 'cancelled', 'timed_out'))
+$$;
+
+-- A run that is asked for again delegates anew what came to nothing.
+CREATE FUNCTION worker.fn_reopen_delegations(p_run_id uuid) RETURNS void
+LANGUAGE sql SET search_path = '' AS $$
+    DELETE FROM worker.node_effects e
+    WHERE e.run_id = p_run_id AND e.effect = 'team_run'
+      AND NOT EXISTS (SELECT FROM agents.team_runs t WHERE t.id = (e.receipt ->> 'teamRunId')::uuid
+                      AND t.status NOT IN ('failed', 'cancelled'))
+$$;
+
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA worker FROM PUBLIC;
