@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from typing import NoReturn
 
 import dramatiq
@@ -18,6 +19,7 @@ from app.errors import SettingsError
 from app.heartbeat import Heartbeat
 from app.interruption import StopsLostWork
 from app.limits import LimitKeeper
+from app.migrations import WORKER, newest_number
 from app.open_claims import open_claims
 from app.settings import Settings, settings
 from app.shutdown import ShutdownNotices
@@ -99,13 +101,21 @@ def _check_schema(configured: Settings) -> None:
         session = connect(configured.database_url.get_secret_value(), "lf-worker boot")
     except psycopg2.OperationalError as error:
         _refuse(f"the database can't be reached: {str(error).strip().splitlines()[0]}")
-    with session.cursor() as row:
-        row.execute("SELECT to_regclass('worker.claims') IS NOT NULL")
-        (migrated,) = row.fetchone() or (False,)
-        if not migrated:
+    with closing(session), session.cursor() as row:
+        try:
+            row.execute("SELECT max(number) FROM worker.migrations")
+            (found,) = row.fetchone() or (None,)
+        except psycopg2.errors.UndefinedTable:
             _refuse("the database has no worker schema; run `lf-worker migrate` first")
+        except psycopg2.errors.InsufficientPrivilege:
+            _refuse("the role may not read worker.migrations: run `lf-worker migrate`")
+        wanted = newest_number(WORKER.folder)
+        if (found or 0) < wanted:
+            _refuse(
+                f"the database's schema is at {found or 0:04d}, this worker wants {wanted:04d}: "
+                "run `lf-worker migrate`"
+            )
         row.execute("SELECT worker.choose_run_event_transport(%s)", (configured.run_event_transport,))
-    session.close()
 
 
 def _refuse(reason: str) -> NoReturn:

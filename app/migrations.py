@@ -130,6 +130,11 @@ def read_steps(folder: Path) -> list[Step]:
     return list(steps.values())
 
 
+def newest_number(folder: Path) -> int:
+    """The number that a database has when every SQL file of a folder is applied."""
+    return max(int(path.name.partition("_")[0]) for path in folder.glob("[0-9]*.sql"))
+
+
 def pending_steps(layer: Layer, steps: Sequence[Step], recorded: dict[int, str]) -> list[Step]:
     """The steps that are still to do, given the checksum of every number already done.
 

@@ -227,6 +227,21 @@ def test_a_setting_that_can_not_work_is_one_line(
     assert "Traceback" not in log
 
 
+def test_code_that_is_newer_than_the_schema_says_so_and_takes_no_work(
+    provider: ProviderServer, workers: Fleet, connection: Connection, seeded: Seeded
+) -> None:
+    newest = call(connection, "SELECT max(number) FROM worker.migrations")
+    call(connection, "DELETE FROM worker.migrations WHERE number = %s RETURNING 1", newest)
+    run = queue_run(connection)
+    assert workers.start().wait() != 0
+    log = workers.log_path.read_text()
+    assert f"the database's schema is at {newest - 1:04d}, this worker wants {newest:04d}" in log
+    assert "run `lf-worker migrate`" in log
+    assert "Undefined" not in log
+    assert "Traceback" not in log
+    assert status_of(connection, run) == "queued"
+
+
 def test_a_restart_of_postgres_in_mid_run_costs_nothing(provider: ProviderServer, workers: Fleet) -> None:
     """On a server of its own, since the others share theirs."""
     with (
