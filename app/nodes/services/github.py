@@ -33,10 +33,6 @@ Repo = Annotated[
 ]
 
 
-class _User(Answer):
-    login: str = ""
-
-
 class Found(Answer):
     """A repository, an issue or a pull request."""
 

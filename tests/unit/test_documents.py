@@ -1,0 +1,84 @@
+"""What the documents name is there: files, headings, tests, commands to run, settings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+GUARANTEES = ROOT / "docs" / "guarantees.md"
+
+each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+
+
+@each_document
+def test_links_lead_to_files_and_headings(document: Path) -> None:
+    for link in links_of(document.read_text()):
+        path, _, heading = link.partition("#")
+        target = document.parent / path if path else document
+        assert target.exists(), link
+        assert not heading or heading in headings_of(target), link
+
+
+@each_document
+def test_commands_run_what_is_there(document: Path) -> None:
+    text = document.read_text()
+    for module in re.findall(r"python -m (bench\.[a-z_]+|realtime)", text):
+        place = ROOT / module.replace(".", "/")
+        assert place.with_suffix(".py").exists() or (place / "__main__.py").exists(), module
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for target in re.findall(r"`make ([a-z-]+)", text):
+        assert target in targets
+
+
+@each_document
+def test_settings_are_those_of_the_example(document: Path) -> None:
+    """By their names, or by what several begin with."""
+    known = (ROOT / ".env.example").read_text()
+    for name in re.findall(r"\b(?:WORKER|PLATFORM_API|FEATURE|SUPABASE)_[A-Z0-9_]+\b", document.read_text()):
+        assert re.search(rf"\b{name}", known), name
+
+
+@each_document
+def test_the_worker_is_started_as_the_procfile_does(document: Path) -> None:
+    """By its number of processes and threads; a document may leave the rest out."""
+    started = next(
+        line for line in (ROOT / "Procfile").read_text().splitlines() if line.startswith("worker:")
+    )
+    for command in re.findall(r"dramatiq app\.actors --processes \d+ --threads \d+", document.read_text()):
+        assert command in started
+
+
+def test_every_promise_names_a_test() -> None:
+    rows = [
+        line.strip("|").rsplit("|", 1)
+        for line in GUARANTEES.read_text().splitlines()
+        if line.startswith("| ") and not line.startswith("| promise |")
+    ]
+    assert len(rows) > 30
+    for promise, shown_by in rows:
+        shows = [*links_of(shown_by), *re.findall(r"`make \w+`|python -m bench", shown_by)]
+        assert shows or shown_by.strip().startswith("the same"), promise
+
+
+def test_the_layout_names_every_folder() -> None:
+    told = set(re.findall(r"`([a-z/]+/)`", (ROOT / "README.md").read_text().split("| folder | holds |")[1]))
+    for folder in (ROOT / "app").iterdir():
+        if (folder / "__init__.py").exists() and folder.name != "sql":
+            assert f"app/{folder.name}/" in told
+    assert [place for place in told if not (ROOT / place).is_dir()] == []
+
+
+def links_of(text: str) -> Iterator[str]:
+    """Where the links within the repository lead."""
+    return (link for link in re.findall(r"\]\(([^)\s]+)\)", text) if not link.startswith("http"))
+
+
+def headings_of(document: Path) -> set[str]:
+    """The headings of a document as links write them."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
