@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -32,10 +31,6 @@ def collector() -> Iterator[Collector]:
 
 def finished(session: Connection, count: int) -> bool:
     return bool(call(session, "SELECT count(*) = %s FROM worker.claims WHERE state = 'finished'", count))
-
-
-def spans_of(collector: Collector, name: str) -> list[Any]:
-    return [span for span in collector.spans if span.name == name]
 
 
 def test_jobs_and_their_provider_calls_are_spans_that_a_stopping_worker_still_sends(
