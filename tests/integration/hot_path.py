@@ -85,7 +85,7 @@ _LET_FLOORS_CATCH_UP = "UPDATE worker.queue_floors SET floor = now() - interval 
 
 
 class HotPath:
-    """Does jobs one after the other, without a worker."""
+    """Does lens runs one after the other, without a worker."""
 
     def __init__(self, session: Connection) -> None:
         self._session = session
@@ -98,6 +98,12 @@ class HotPath:
         steps = " ".join(f"PERFORM pg_temp.{step}();" for step in STEPS)
         statement = _RUSH.format(jobs=jobs, steps=steps, jobs_per_renewal=jobs_per_renewal)
         self._session.cursor().execute(statement, ())
+
+    def repeat(self, step: str, times: int) -> None:
+        """Do one step so often, each time in a transaction."""
+        self._session.cursor().execute(
+            f"DO $$ BEGIN FOR i IN 1..{times} LOOP PERFORM pg_temp.{step}(); COMMIT; END LOOP; END $$"
+        )
 
     def pages_of_a_job(self) -> dict[str, int]:
         """How many pages each step of one job looks at."""

@@ -10,11 +10,29 @@ import pytest
 
 from app.local.platform import Seeded
 from tests.integration.hot_path import STEPS, HotPath, long_reader
-from tests.sql import Connection
+from tests.sql import Connection, call
 
 #: What a step may look at more after a thousand jobs than after a hundred: indexes grow by a level, and
 #: entries of equal keys stand on more than one page. A dead row of each job would make hundreds.
 MORE_PAGES = 25
+
+_TAKING_TURNS = """
+    CREATE FUNCTION pg_temp.take(p_ticket uuid) RETURNS integer LANGUAGE sql AS $$
+        SELECT worker.take_passage(p_ticket, 'openai', 'gpt-4o', 'platform', 'ada', 60)
+    $$;
+    CREATE FUNCTION pg_temp.take_turns() RETURNS void LANGUAGE plpgsql AS $$
+    DECLARE
+        v_first uuid := gen_random_uuid();
+        v_second uuid := gen_random_uuid();
+    BEGIN
+        ASSERT pg_temp.take(v_first) = 0;
+        ASSERT pg_temp.take(v_second) > 0;
+        UPDATE worker.waiters SET is_message = true WHERE ticket = v_second;
+        PERFORM worker.settle_passage(v_first);
+        ASSERT pg_temp.take(v_second) = 0;
+        PERFORM worker.settle_passage(v_second);
+    END $$;
+"""
 
 
 @pytest.fixture
@@ -22,10 +40,51 @@ def path(connection: Connection, seeded: Seeded) -> HotPath:
     return HotPath(connection)
 
 
-def test_no_step_of_a_job_costs_more_after_a_thousand_behind_a_long_reader(path: HotPath, dsn: str) -> None:
+def costlier_steps(path: HotPath, dsn: str) -> dict[str, int]:
+    """The steps that cost more after a thousand jobs behind a long reader, with the pages they look at."""
     with long_reader(dsn):
         path.do_jobs(100)
         first = path.pages_of_a_job()
         path.do_jobs(900)
         last = path.pages_of_a_job()
-    assert {step: last[step] for step in STEPS if last[step] > first[step] + MORE_PAGES} == {}
+    return {step: last[step] for step in STEPS if last[step] > first[step] + MORE_PAGES}
+
+
+def test_no_step_of_a_job_costs_more_behind_a_long_reader(path: HotPath, dsn: str) -> None:
+    assert costlier_steps(path, dsn) == {}
+
+
+def test_nor_does_one_whose_call_is_under_a_limit(path: HotPath, connection: Connection, dsn: str) -> None:
+    call(connection, "SELECT worker.set_limit('openai', '*', 1e9, 1e12, 1000)::text")
+    call(connection, "SELECT worker.learn_limits('openai', 'gpt-4o', 'platform', 1e9, NULL)::text")
+    assert costlier_steps(path, dsn) == {}
+    assert call(connection, "SELECT sum(under_way) FROM worker.buckets") == 0
+    assert call(connection, "SELECT count(*) FROM worker.passages") == 0
+
+
+def test_a_place_in_line_costs_no_more_for_those_that_were_there_before(
+    connection: Connection, dsn: str
+) -> None:
+    """One call may be under way at a time; while it is, somebody comes and waits for its end."""
+    path = HotPath(connection)
+    call(connection, "SELECT worker.set_limit('openai', '*', NULL, NULL, 1)::text")
+    connection.cursor().execute(_TAKING_TURNS)
+    with long_reader(dsn):
+        pages = []
+        for rounds in (30, 500):
+            connection.cursor().execute(
+                "DO $$ BEGIN FOR i IN 1..%s LOOP PERFORM pg_temp.take_turns(); COMMIT; END LOOP; END $$",
+                (rounds,),
+            )
+            pages.append(path.pages_of("SELECT pg_temp.take_turns()"))
+    assert pages[1] < 1.6 * pages[0]
+    assert call(connection, "SELECT count(*) FROM worker.waiters") == 0
+
+
+def test_a_ticket_behind_many_of_the_same_owner_costs_no_more_than_the_first(path: HotPath, dsn: str) -> None:
+    pages = []
+    with long_reader(dsn):
+        for tickets in (30, 500):
+            path.repeat("enqueue", tickets)
+            pages.append(path.pages_of("SELECT pg_temp.enqueue()"))
+    assert pages[1] <= pages[0] + MORE_PAGES

@@ -246,12 +246,13 @@ LANGUAGE sql STABLE SET search_path = '' AS $$
     SELECT coalesce((SELECT w.weight FROM worker.owner_weights w WHERE w.owner = p_owner), 1)
 $$;
 
--- Up to where each owner's tickets of a queue reach.
+-- Up to where each owner's tickets of a queue reach. The newest turn is found from the top of the index, since each
+-- one before it stays there for as long as somebody keeps an old view of the database.
 CREATE TABLE worker.owner_turns (
     queue text NOT NULL,
     owner text NOT NULL,
     last_turn timestamptz NOT NULL,
-    PRIMARY KEY (queue, owner)
+    PRIMARY KEY (queue, owner, last_turn)
 );
 
 -- How far apart the tickets of one owner stand.
@@ -260,17 +261,25 @@ LANGUAGE sql STABLE SET search_path = '' AS $$
     SELECT interval '10 microseconds' / worker.fn_owner_weight(p_owner)
 $$;
 
+CREATE FUNCTION worker.fn_last_turn(p_queue text, p_owner text) RETURNS timestamptz
+LANGUAGE plpgsql STABLE SET search_path = '' SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+BEGIN
+    RETURN (SELECT t.last_turn FROM worker.owner_turns t WHERE t.queue = p_queue AND t.owner = p_owner
+            ORDER BY t.last_turn DESC LIMIT 1);
+END $$;
+
 -- The first turn of p_count new tickets of an owner: behind its own, but not behind all that others queued.
 -- Turns are times shortly before now, in the order of which messages are taken (start-time fair queueing).
 CREATE FUNCTION worker.fn_next_turn(p_queue text, p_owner text, p_count integer) RETURNS timestamptz
-LANGUAGE plpgsql SET search_path = '' AS $$
+LANGUAGE plpgsql SET search_path = '' SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
     v_step interval := worker.fn_turn_step(p_owner);
     v_turn timestamptz := worker.fn_first_turn(p_queue);
+    v_last timestamptz;
 BEGIN
     IF v_turn <= now() THEN
-        v_turn := greatest(v_turn, v_step + (
-            SELECT t.last_turn FROM worker.owner_turns t WHERE t.queue = p_queue AND t.owner = p_owner));
+        v_last := worker.fn_last_turn(p_queue, p_owner);
+        v_turn := greatest(v_turn, v_step + v_last);
     ELSE
         v_turn := now() - interval '1 second';
         IF p_count = 1 THEN
@@ -279,9 +288,13 @@ BEGIN
     END IF;
     -- The platform's transaction may be long: whoever finds an owner's turns taken doesn't wait for them.
     IF pg_try_advisory_xact_lock(hashtext('worker.owner_turns'), hashtext(p_queue || p_owner)) THEN
-        INSERT INTO worker.owner_turns AS t (queue, owner, last_turn)
-        VALUES (p_queue, p_owner, v_turn + (p_count - 1) * v_step)
-        ON CONFLICT (queue, owner) DO UPDATE SET last_turn = excluded.last_turn;
+        v_last := worker.fn_last_turn(p_queue, p_owner);
+        UPDATE worker.owner_turns t SET last_turn = v_turn + (p_count - 1) * v_step
+        WHERE t.queue = p_queue AND t.owner = p_owner AND t.last_turn = v_last;
+        IF NOT FOUND THEN
+            INSERT INTO worker.owner_turns (queue, owner, last_turn)
+            VALUES (p_queue, p_owner, v_turn + (p_count - 1) * v_step);
+        END IF;
     END IF;
     RETURN v_turn;
 END $$;

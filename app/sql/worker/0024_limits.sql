@@ -18,10 +18,16 @@ CREATE TABLE worker.provider_limits (
 
 -- What is left of a limit, for one key; 'platform' is the platform's own. The newest takes may be lost when
 -- the server crashes.
+--
+-- A row that every call rewrites leaves its former states behind for as long as somebody keeps an old view of the
+-- database, and whoever looks for it by its key alone walks over all of them. So each state has a version that is in
+-- the index, and the row is looked for from the highest one down.
 CREATE TABLE worker.buckets (
     provider text NOT NULL,
     model text NOT NULL,
     key text NOT NULL,
+    -- begins above whatever an earlier bucket of this key has left behind
+    version bigint NOT NULL DEFAULT extract(epoch FROM clock_timestamp()) * 1000000,
     -- what may be sent now, filled up as time passes; tokens below zero are a debt
     requests double precision NOT NULL DEFAULT 1,
     tokens double precision NOT NULL DEFAULT 0,
@@ -32,11 +38,23 @@ CREATE TABLE worker.buckets (
     most_tokens double precision,
     mean_tokens double precision,
     seconds_per_call double precision NOT NULL DEFAULT 2,
-    -- what the provider's answers say of this key's limits
-    learnt_requests_per_minute double precision,
-    learnt_tokens_per_minute double precision,
+    -- passages that are not over
+    under_way integer NOT NULL DEFAULT 0,
+    -- nobody who can be next in line has a tag below this
+    line_from double precision NOT NULL DEFAULT '-infinity',
+    PRIMARY KEY (provider, model, key, version)
+);
+
+-- What the provider's answers say of a key's limits.
+CREATE TABLE worker.learnt_limits (
+    provider text NOT NULL,
+    model text NOT NULL,
+    key text NOT NULL,
+    requests_per_minute double precision,
+    tokens_per_minute double precision,
+    learnt_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (provider, model, key)
-) WITH (fillfactor = 50);
+);
 
 -- Calls that were let go, until they are over; the ticket is the message or the node that calls.
 CREATE TABLE worker.passages (
@@ -50,7 +68,7 @@ CREATE TABLE worker.passages (
     expires_at timestamptz NOT NULL,
     PRIMARY KEY (ticket, provider, model, key)
 );
-CREATE INDEX passages_bucket ON worker.passages (provider, model, key);
+CREATE INDEX passages_expiry ON worker.passages (provider, model, key, expires_at);
 
 -- Who waits for a bucket, in the order of tags: an owner's tickets are a step of 1 / weight apart, behind its
 -- own but not behind all that others queued (start-time fair queueing). Whoever passes calls the next one.
@@ -69,7 +87,7 @@ CREATE TABLE worker.waiters (
 );
 CREATE INDEX waiters_line ON worker.waiters (provider, model, key, tag);
 
--- The tag of each owner's last ticket in a line.
+-- The tag of each owner's last ticket in a line. It is in the indexes for the reason that a bucket's version is.
 CREATE TABLE worker.lines (
     provider text NOT NULL,
     model text NOT NULL,
@@ -77,8 +95,9 @@ CREATE TABLE worker.lines (
     owner text NOT NULL,
     last_tag double precision NOT NULL,
     changed_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (provider, model, key, owner)
+    PRIMARY KEY (provider, model, key, owner, last_tag)
 );
+CREATE INDEX lines_ends ON worker.lines (provider, model, key, last_tag);
 
 -- Times that providers asked to be left alone for, of one key.
 CREATE TABLE worker.provider_pauses (
@@ -132,8 +151,7 @@ BEGIN
     RETURN EXISTS (SELECT FROM worker.provider_limits)
         OR EXISTS (SELECT FROM worker.breakers b WHERE b.state <> 'closed')
         OR EXISTS (SELECT FROM worker.provider_pauses p WHERE p.until > now())
-        OR EXISTS (SELECT FROM worker.buckets b WHERE b.learnt_requests_per_minute IS NOT NULL
-                                                   OR b.learnt_tokens_per_minute IS NOT NULL);
+        OR EXISTS (SELECT FROM worker.learnt_limits);
 END $$;
 
 -- Milliseconds for which a breaker or a pause forbids a call, spread a little; 0 when none does. The call
@@ -167,6 +185,66 @@ BEGIN
                        + random() * least(2000, extract(epoch FROM v_until - clock_timestamp()) * 100));
 END $$;
 
+-- The bucket of a key, locked; null where there is none.
+CREATE FUNCTION worker.fn_lock_bucket(p_provider text, p_model text, p_key text) RETURNS worker.buckets
+LANGUAGE plpgsql SET search_path = '' SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+DECLARE
+    v_bucket worker.buckets;
+BEGIN
+    -- Not by its version: one that changes while this waits for the lock is followed to its newest.
+    SELECT * INTO v_bucket FROM worker.buckets b
+    WHERE b.provider = p_provider AND b.model = p_model AND b.key = p_key
+    ORDER BY b.version DESC LIMIT 1 FOR UPDATE;
+    RETURN v_bucket;
+END $$;
+
+-- Write a bucket that is locked.
+CREATE FUNCTION worker.fn_write_bucket(p_bucket worker.buckets) RETURNS void
+LANGUAGE plpgsql SET search_path = '' SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+BEGIN
+    UPDATE worker.buckets b
+    SET version = b.version + 1, requests = p_bucket.requests, tokens = p_bucket.tokens,
+        filled_at = p_bucket.filled_at, tag = p_bucket.tag, most_tokens = p_bucket.most_tokens,
+        mean_tokens = p_bucket.mean_tokens, seconds_per_call = p_bucket.seconds_per_call,
+        under_way = p_bucket.under_way, line_from = p_bucket.line_from
+    WHERE b.provider = p_bucket.provider AND b.model = p_bucket.model AND b.key = p_bucket.key
+      AND b.version = p_bucket.version;
+END $$;
+
+-- The bucket of a key, locked; a full one where there was none.
+CREATE FUNCTION worker.fn_lock_or_make_bucket(
+    p_provider text, p_model text, p_key text, p_requests double precision, p_tokens double precision
+) RETURNS worker.buckets
+LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    v_bucket worker.buckets;
+BEGIN
+    LOOP
+        v_bucket := worker.fn_lock_bucket(p_provider, p_model, p_key);
+        IF v_bucket.key IS NOT NULL THEN
+            RETURN v_bucket;
+        END IF;
+        PERFORM pg_advisory_xact_lock(hashtext('worker.buckets'), hashtext(concat_ws('/', p_provider, p_model, p_key)));
+        INSERT INTO worker.buckets (provider, model, key, requests, tokens)
+        SELECT p_provider, p_model, p_key, p_requests, p_tokens
+        WHERE NOT EXISTS (SELECT FROM worker.buckets b
+                          WHERE b.provider = p_provider AND b.model = p_model AND b.key = p_key);
+    END LOOP;
+END $$;
+
+-- How many passages of a bucket ran out since it was last filled: those of workers that died. They are deleted.
+CREATE FUNCTION worker.fn_end_expired_passages(p_bucket worker.buckets, p_until timestamptz) RETURNS integer
+LANGUAGE plpgsql SET search_path = '' SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+DECLARE
+    v_count integer;
+BEGIN
+    DELETE FROM worker.passages a
+    WHERE a.provider = p_bucket.provider AND a.model = p_bucket.model AND a.key = p_bucket.key
+      AND a.expires_at BETWEEN p_bucket.filled_at AND p_until;
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    RETURN v_count;
+END $$;
+
 -- Fill a bucket up to now and lock it; say what a call reserves, in how many seconds there may be room for one
 -- (0: there is), and how many pass a second. The rate stays so far below the limit, and the bucket so small,
 -- that no minute, wherever it begins, sees more than the limit: capacity + 60 s of refill is 99 % of it. A
@@ -179,6 +257,7 @@ CREATE FUNCTION worker.fn_fill_bucket(
 ) LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     v_bucket worker.buckets;
+    v_now timestamptz;
     v_seconds double precision;
     v_most_requests double precision :=
         greatest(1, least(2, p_requests_per_minute / 30), p_requests_per_minute / 50);
@@ -186,15 +265,10 @@ DECLARE
     v_request_rate double precision;
     v_token_rate double precision;
 BEGIN
-    LOOP
-        SELECT * INTO v_bucket FROM worker.buckets b
-        WHERE b.provider = p_provider AND b.model = p_model AND b.key = p_key FOR UPDATE;
-        EXIT WHEN FOUND;
-        INSERT INTO worker.buckets (provider, model, key, requests, tokens)
-        VALUES (p_provider, p_model, p_key, v_most_requests, coalesce(p_tokens_per_minute / 50, 0))
-        ON CONFLICT DO NOTHING;
-    END LOOP;
-    v_seconds := greatest(0, extract(epoch FROM clock_timestamp() - v_bucket.filled_at));
+    v_bucket := worker.fn_lock_or_make_bucket(
+        p_provider, p_model, p_key, v_most_requests, coalesce(p_tokens_per_minute / 50, 0));
+    v_now := greatest(v_bucket.filled_at, clock_timestamp());
+    v_seconds := extract(epoch FROM v_now - v_bucket.filled_at);
     v_request_rate := (0.99 * p_requests_per_minute - v_most_requests + 1) / 60;
     v_bucket.requests := CASE WHEN p_requests_per_minute IS NULL THEN 1
         ELSE least(v_most_requests, v_bucket.requests + v_seconds * v_request_rate) END;
@@ -203,45 +277,67 @@ BEGIN
     v_token_rate := (0.99 * p_tokens_per_minute - v_most_tokens) / 60;
     v_bucket.tokens := CASE WHEN p_tokens_per_minute IS NULL THEN 0
         ELSE least(v_most_tokens, v_bucket.tokens + v_seconds * v_token_rate) END;
-    UPDATE worker.buckets b
-    SET requests = v_bucket.requests, tokens = v_bucket.tokens,
-        filled_at = greatest(b.filled_at, clock_timestamp())
-    WHERE b.provider = p_provider AND b.model = p_model AND b.key = p_key;
+    v_bucket.under_way := greatest(0, v_bucket.under_way - worker.fn_end_expired_passages(v_bucket, v_now));
+    v_bucket.line_from := worker.fn_line_from(v_bucket);
+    v_bucket.filled_at := v_now;
+    PERFORM worker.fn_write_bucket(v_bucket);
     tag := v_bucket.tag;
     pace := least(v_request_rate, v_token_rate / nullif(coalesce(v_bucket.mean_tokens, reserve), 0),
                   p_concurrency / v_bucket.seconds_per_call);
     soonest_seconds := greatest(0, (1 - v_bucket.requests) / v_request_rate,
                                 (reserve - v_bucket.tokens) / v_token_rate,
-                                CASE WHEN p_concurrency <= (
-                                    SELECT count(*) FROM worker.passages a
-                                    WHERE a.provider = p_provider AND a.model = p_model AND a.key = p_key
-                                      AND a.expires_at > clock_timestamp())
+                                CASE WHEN p_concurrency <= v_bucket.under_way
                                 THEN v_bucket.seconds_per_call / p_concurrency END);
+END $$;
+
+-- Where a bucket's line begins: at the first who waits and isn't late, or else behind whoever passed last.
+CREATE FUNCTION worker.fn_line_from(p_bucket worker.buckets) RETURNS double precision
+LANGUAGE plpgsql STABLE SET search_path = '' SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+BEGIN
+    RETURN coalesce((
+        SELECT w.tag FROM worker.waiters w
+        WHERE w.provider = p_bucket.provider AND w.model = p_bucket.model AND w.key = p_bucket.key
+          AND w.tag >= p_bucket.line_from
+          AND (w.called_at IS NULL OR w.called_at > clock_timestamp() - interval '2 seconds')
+        ORDER BY w.tag LIMIT 1), p_bucket.tag);
+END $$;
+
+-- The same as it was last found.
+CREATE FUNCTION worker.fn_known_line_from(p_provider text, p_model text, p_key text) RETURNS double precision
+LANGUAGE plpgsql STABLE SET search_path = '' SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+BEGIN
+    RETURN coalesce((
+        SELECT b.line_from FROM worker.buckets b
+        WHERE b.provider = p_provider AND b.model = p_model AND b.key = p_key
+        ORDER BY b.version DESC LIMIT 1), '-infinity');
 END $$;
 
 -- The limits that a call is under, the provider's before the model's.
 CREATE FUNCTION worker.fn_limits_of(p_provider text, p_model text, p_key text)
 RETURNS TABLE (model text, requests_per_minute double precision, tokens_per_minute double precision, concurrency integer)
 LANGUAGE sql STABLE SET search_path = '' AS $$
-    SELECT coalesce(l.model, b.model),
-           least(l.requests_per_minute, b.learnt_requests_per_minute),
-           least(l.tokens_per_minute, b.learnt_tokens_per_minute), l.concurrency
+    SELECT coalesce(l.model, e.model), least(l.requests_per_minute, e.requests_per_minute),
+           least(l.tokens_per_minute, e.tokens_per_minute), l.concurrency
     FROM (SELECT * FROM worker.provider_limits s WHERE s.provider = p_provider AND s.model IN ('*', p_model)) AS l
-    FULL JOIN (SELECT * FROM worker.buckets s
-               WHERE s.provider = p_provider AND s.model = p_model AND s.key = p_key
-                 AND (s.learnt_requests_per_minute IS NOT NULL OR s.learnt_tokens_per_minute IS NOT NULL)) AS b
-        ON b.model = l.model
+    FULL JOIN (SELECT * FROM worker.learnt_limits s
+               WHERE s.provider = p_provider AND s.model = p_model AND s.key = p_key) AS e
+        ON e.model = l.model
     ORDER BY 1
 $$;
 
 -- The first in a bucket's line of those who come when they are called.
 CREATE FUNCTION worker.fn_first_in_line(p_provider text, p_model text, p_key text) RETURNS worker.waiters
-LANGUAGE sql STABLE SET search_path = '' AS $$
-    SELECT w FROM worker.waiters w
-    WHERE w.provider = p_provider AND w.model = p_model AND w.key = p_key AND w.is_message
+LANGUAGE plpgsql STABLE SET search_path = '' SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+DECLARE
+    v_from double precision := worker.fn_known_line_from(p_provider, p_model, p_key);
+    v_first worker.waiters;
+BEGIN
+    SELECT * INTO v_first FROM worker.waiters w
+    WHERE w.provider = p_provider AND w.model = p_model AND w.key = p_key AND w.tag >= v_from AND w.is_message
       AND (w.called_at IS NULL OR w.called_at > clock_timestamp() - interval '2 seconds')
-    ORDER BY w.tag LIMIT 1
-$$;
+    ORDER BY w.tag LIMIT 1;
+    RETURN v_first;
+END $$;
 
 -- Have the first in a line come in p_seconds, unless it comes before.
 CREATE FUNCTION worker.fn_call_next(p_provider text, p_model text, p_key text, p_seconds double precision)
@@ -264,6 +360,28 @@ BEGIN
     END IF;
 END $$;
 
+-- The tag of an owner's new ticket in a line. Asked under the lock of the line's bucket.
+CREATE FUNCTION worker.fn_next_tag(
+    p_provider text, p_model text, p_key text, p_owner text, p_passed double precision
+) RETURNS double precision
+LANGUAGE plpgsql SET search_path = '' SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+DECLARE
+    v_last double precision := (
+        SELECT l.last_tag FROM worker.lines l
+        WHERE l.provider = p_provider AND l.model = p_model AND l.key = p_key AND l.owner = p_owner
+        ORDER BY l.last_tag DESC LIMIT 1);
+    v_tag double precision := greatest(p_passed, v_last) + 1 / worker.fn_owner_weight(p_owner);
+BEGIN
+    UPDATE worker.lines l SET last_tag = v_tag, changed_at = now()
+    WHERE l.provider = p_provider AND l.model = p_model AND l.key = p_key AND l.owner = p_owner
+      AND l.last_tag = v_last;
+    IF NOT FOUND THEN
+        INSERT INTO worker.lines (provider, model, key, owner, last_tag)
+        VALUES (p_provider, p_model, p_key, p_owner, v_tag);
+    END IF;
+    RETURN v_tag;
+END $$;
+
 -- Give a ticket its place in a line, unless it has one there, and return its tag.
 CREATE FUNCTION worker.fn_stand_in_line(
     p_ticket uuid, p_provider text, p_model text, p_key text, p_owner text, p_passed double precision
@@ -271,19 +389,22 @@ CREATE FUNCTION worker.fn_stand_in_line(
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     v_owner text := coalesce(p_owner, '');
+    v_bucket worker.buckets;
     v_tag double precision;
 BEGIN
     UPDATE worker.waiters w SET called_at = NULL
     WHERE w.ticket = p_ticket AND w.provider = p_provider AND w.model = p_model AND w.key = p_key
     RETURNING w.tag INTO v_tag;
     IF FOUND THEN
+        -- One that came late was passed over, and the line begins with it again.
+        IF v_tag < worker.fn_known_line_from(p_provider, p_model, p_key) THEN
+            v_bucket := worker.fn_lock_bucket(p_provider, p_model, p_key);
+            v_bucket.line_from := v_tag;
+            PERFORM worker.fn_write_bucket(v_bucket);
+        END IF;
         RETURN v_tag;
     END IF;
-    INSERT INTO worker.lines AS l (provider, model, key, owner, last_tag)
-    VALUES (p_provider, p_model, p_key, v_owner, p_passed + 1 / worker.fn_owner_weight(v_owner))
-    ON CONFLICT (provider, model, key, owner) DO UPDATE
-    SET last_tag = greatest(p_passed, l.last_tag) + 1 / worker.fn_owner_weight(v_owner), changed_at = now()
-    RETURNING l.last_tag INTO v_tag;
+    v_tag := worker.fn_next_tag(p_provider, p_model, p_key, v_owner, p_passed);
     INSERT INTO worker.waiters AS w (ticket, provider, model, key, owner, tag, is_message)
     VALUES (p_ticket, p_provider, p_model, p_key, v_owner, v_tag,
             EXISTS (SELECT FROM dramatiq.queue q WHERE q.message_id = p_ticket))
@@ -339,12 +460,13 @@ CREATE FUNCTION worker.fn_wait_in_line_ms(
     p_provider text, p_model text, p_key text, p_tag double precision, p_passed double precision,
     p_soonest_seconds double precision, p_pace double precision
 ) RETURNS integer
-LANGUAGE plpgsql SET search_path = '' AS $$
+LANGUAGE plpgsql SET search_path = '' SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
+    v_from double precision := worker.fn_known_line_from(p_provider, p_model, p_key);
     v_weights double precision;
 BEGIN
-    IF NOT EXISTS (SELECT FROM worker.waiters w
-                   WHERE w.provider = p_provider AND w.model = p_model AND w.key = p_key AND w.tag < p_tag) THEN
+    IF NOT EXISTS (SELECT FROM worker.waiters w WHERE w.provider = p_provider AND w.model = p_model
+                   AND w.key = p_key AND w.tag >= v_from AND w.tag < p_tag) THEN
         RETURN greatest(1, ceil(p_soonest_seconds * 1000));
     END IF;
     PERFORM worker.fn_call_next(p_provider, p_model, p_key, p_soonest_seconds);
@@ -358,21 +480,24 @@ END $$;
 
 -- Take from the buckets that a ticket passes, and call the next one of each line.
 CREATE FUNCTION worker.fn_go(p_ticket uuid) RETURNS void
-LANGUAGE plpgsql SET search_path = '' AS $$
+LANGUAGE plpgsql SET search_path = '' SET enable_seqscan = off AS $$
 DECLARE
-    v_passed record;
-    v_bucket record;
+    v_passage worker.passages;
+    v_bucket worker.buckets;
+    v_waiter worker.waiters;
 BEGIN
-    FOR v_passed IN
-        UPDATE worker.buckets b
-        SET requests = b.requests - 1, tokens = b.tokens - a.tokens, tag = greatest(b.tag, w.tag)
-        FROM worker.passages a LEFT JOIN worker.waiters w
-            ON w.ticket = a.ticket AND w.provider = a.provider AND w.model = a.model AND w.key = a.key
-        WHERE a.ticket = p_ticket AND b.provider = a.provider AND b.model = a.model AND b.key = a.key
-        RETURNING b.provider, b.model, b.key
-    LOOP
+    SELECT * INTO v_waiter FROM worker.waiters w WHERE w.ticket = p_ticket;
+    FOR v_passage IN SELECT * FROM worker.passages a WHERE a.ticket = p_ticket ORDER BY a.model LOOP
+        v_bucket := worker.fn_lock_bucket(v_passage.provider, v_passage.model, v_passage.key);
+        v_bucket.requests := v_bucket.requests - 1;
+        v_bucket.tokens := v_bucket.tokens - v_passage.tokens;
+        v_bucket.under_way := v_bucket.under_way + 1;
+        IF (v_waiter.provider, v_waiter.model, v_waiter.key) = (v_bucket.provider, v_bucket.model, v_bucket.key) THEN
+            v_bucket.tag := greatest(v_bucket.tag, v_waiter.tag);
+        END IF;
+        PERFORM worker.fn_write_bucket(v_bucket);
         DELETE FROM worker.waiters w WHERE w.ticket = p_ticket;
-        PERFORM worker.fn_call_when_there_is_room(v_passed.provider, v_passed.model, v_passed.key);
+        PERFORM worker.fn_call_when_there_is_room(v_passage.provider, v_passage.model, v_passage.key);
     END LOOP;
 END $$;
 
@@ -383,8 +508,7 @@ DECLARE
     v_limit record;
     v_bucket record;
 BEGIN
-    IF NOT EXISTS (SELECT FROM worker.waiters w
-                   WHERE w.provider = p_provider AND w.model = p_model AND w.key = p_key) THEN
+    IF (worker.fn_first_in_line(p_provider, p_model, p_key)).ticket IS NULL THEN
         RETURN;
     END IF;
     SELECT * INTO v_limit FROM worker.fn_limits_of(p_provider, p_model, p_key) AS l WHERE l.model = p_model;
@@ -401,25 +525,30 @@ CREATE FUNCTION worker.settle_passage(
     p_ticket uuid, p_calls integer DEFAULT 1, p_tokens double precision DEFAULT NULL,
     p_seconds double precision DEFAULT NULL
 ) RETURNS void
-LANGUAGE plpgsql SET search_path = '' AS $$
+LANGUAGE plpgsql SET search_path = '' SET enable_seqscan = off AS $$
 DECLARE
-    v_bucket record;
+    v_passage worker.passages;
+    v_bucket worker.buckets;
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
-    FOR v_bucket IN
+    FOR v_passage IN
         WITH over AS (DELETE FROM worker.passages a WHERE a.ticket = p_ticket RETURNING a.*)
-        UPDATE worker.buckets b
-        SET requests = b.requests + 1 - p_calls,
-            tokens = b.tokens + o.tokens - CASE WHEN p_calls = 0 THEN 0 ELSE coalesce(p_tokens, o.tokens) END,
-            most_tokens = coalesce(greatest(p_tokens / nullif(p_calls, 0), b.most_tokens * 0.95), b.most_tokens),
-            mean_tokens = coalesce(b.mean_tokens * 0.9 + p_tokens / nullif(p_calls, 0) * 0.1, b.mean_tokens,
-                                   p_tokens / nullif(p_calls, 0)),
-            seconds_per_call = coalesce(
-                greatest(0.01, b.seconds_per_call * 0.9 + p_seconds * 0.1), b.seconds_per_call)
-        FROM over o
-        WHERE b.provider = o.provider AND b.model = o.model AND b.key = o.key
-        RETURNING b.provider, b.model, b.key
+        SELECT * FROM over o ORDER BY o.model
     LOOP
+        v_bucket := worker.fn_lock_bucket(v_passage.provider, v_passage.model, v_passage.key);
+        CONTINUE WHEN v_bucket.key IS NULL;
+        v_bucket.requests := v_bucket.requests + 1 - p_calls;
+        v_bucket.tokens := v_bucket.tokens + v_passage.tokens
+            - CASE WHEN p_calls = 0 THEN 0 ELSE coalesce(p_tokens, v_passage.tokens) END;
+        v_bucket.most_tokens := coalesce(
+            greatest(p_tokens / nullif(p_calls, 0), v_bucket.most_tokens * 0.95), v_bucket.most_tokens);
+        v_bucket.mean_tokens := coalesce(
+            v_bucket.mean_tokens * 0.9 + p_tokens / nullif(p_calls, 0) * 0.1, v_bucket.mean_tokens,
+            p_tokens / nullif(p_calls, 0));
+        v_bucket.seconds_per_call := coalesce(
+            greatest(0.01, v_bucket.seconds_per_call * 0.9 + p_seconds * 0.1), v_bucket.seconds_per_call);
+        v_bucket.under_way := greatest(0, v_bucket.under_way - 1);
+        PERFORM worker.fn_write_bucket(v_bucket);
         PERFORM worker.fn_call_when_there_is_room(v_bucket.provider, v_bucket.model, v_bucket.key);
     END LOOP;
 END $$;
@@ -535,13 +664,12 @@ CREATE FUNCTION worker.learn_limits(
     p_tokens_per_minute double precision
 ) RETURNS void
 LANGUAGE sql SET search_path = '' AS $$
-    INSERT INTO worker.buckets AS b (
-        provider, model, key, learnt_requests_per_minute, learnt_tokens_per_minute, tokens)
-    VALUES (worker.fn_provider_name(p_provider), p_model, p_key, p_requests_per_minute, p_tokens_per_minute,
-            coalesce(p_tokens_per_minute / 50, 0))
+    INSERT INTO worker.learnt_limits AS l (provider, model, key, requests_per_minute, tokens_per_minute)
+    SELECT worker.fn_provider_name(p_provider), p_model, p_key, p_requests_per_minute, p_tokens_per_minute
+    WHERE num_nonnulls(p_requests_per_minute, p_tokens_per_minute) > 0
     ON CONFLICT (provider, model, key) DO UPDATE
-    SET learnt_requests_per_minute = coalesce(excluded.learnt_requests_per_minute, b.learnt_requests_per_minute),
-        learnt_tokens_per_minute = coalesce(excluded.learnt_tokens_per_minute, b.learnt_tokens_per_minute)
+    SET requests_per_minute = coalesce(excluded.requests_per_minute, l.requests_per_minute),
+        tokens_per_minute = coalesce(excluded.tokens_per_minute, l.tokens_per_minute), learnt_at = now()
 $$;
 
 -- Make the limits of the settings the ones in force: [{provider, model, requests_per_minute, …}].
@@ -568,20 +696,24 @@ END $$;
 CREATE FUNCTION worker.prune_limits() RETURNS integer
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
+    v_ticket uuid;
     v_deleted integer := 0;
     v_count integer;
 BEGIN
-    DELETE FROM worker.passages a
-    WHERE a.expires_at < now() OR EXISTS (
-        -- Its worker died between the end of the job and that of the passage.
-        SELECT FROM worker.claims c WHERE c.message_id = a.ticket AND c.finished_at < now() - interval '1 minute');
-    GET DIAGNOSTICS v_count = ROW_COUNT;
-    v_deleted := v_deleted + v_count;
     DELETE FROM worker.waiters w
     WHERE w.since < now() - interval '1 hour'
       AND NOT EXISTS (SELECT FROM dramatiq.queue q WHERE q.message_id = w.ticket AND q.state IN ('queued', 'consumed'));
     GET DIAGNOSTICS v_count = ROW_COUNT;
     v_deleted := v_deleted + v_count;
+    FOR v_ticket IN
+        SELECT DISTINCT a.ticket FROM worker.passages a
+        WHERE a.expires_at < now() OR EXISTS (
+            -- Its worker died between the end of the job and that of the passage.
+            SELECT FROM worker.claims c WHERE c.message_id = a.ticket AND c.finished_at < now() - interval '1 minute')
+    LOOP
+        PERFORM worker.settle_passage(v_ticket);
+        v_deleted := v_deleted + 1;
+    END LOOP;
     DELETE FROM worker.lines l
     WHERE l.changed_at < now() - interval '1 hour'
       AND NOT EXISTS (SELECT FROM worker.waiters w WHERE w.provider = l.provider AND w.model = l.model
@@ -591,6 +723,9 @@ BEGIN
     WHERE b.filled_at < now() - interval '1 day'
       AND NOT EXISTS (SELECT FROM worker.passages a WHERE a.provider = b.provider AND a.model = b.model AND a.key = b.key)
       AND NOT EXISTS (SELECT FROM worker.waiters w WHERE w.provider = b.provider AND w.model = b.model AND w.key = b.key);
+    DELETE FROM worker.learnt_limits l
+    WHERE l.learnt_at < now() - interval '1 day'
+      AND NOT EXISTS (SELECT FROM worker.buckets b WHERE b.provider = l.provider AND b.model = l.model AND b.key = l.key);
     DELETE FROM worker.call_counts c WHERE c.slot < now() - interval '1 hour';
     DELETE FROM worker.provider_pauses p WHERE p.until < now();
     DELETE FROM worker.rejected_keys r WHERE r.until < now();
