@@ -105,6 +105,12 @@ class HotPath:
             f"DO $$ BEGIN FOR i IN 1..{times} LOOP PERFORM pg_temp.{step}(); COMMIT; END LOOP; END $$"
         )
 
+    def analyze(self) -> None:
+        """Tell the planner what there is now, as autovacuum does."""
+        self._session.cursor().execute(
+            "ANALYZE dramatiq.queue, worker.claims, worker.buckets, worker.passages"
+        )
+
     def pages_of_a_job(self) -> dict[str, int]:
         """How many pages each step of one job looks at."""
         self._session.cursor().execute(_LET_FLOORS_CATCH_UP)

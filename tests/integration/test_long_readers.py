@@ -46,6 +46,7 @@ def costlier_steps(path: HotPath, dsn: str) -> dict[str, int]:
         path.do_jobs(100)
         first = path.pages_of_a_job()
         path.do_jobs(900)
+        path.analyze()
         last = path.pages_of_a_job()
     return {step: last[step] for step in STEPS if last[step] > first[step] + MORE_PAGES}
 

@@ -276,7 +276,9 @@ BEGIN
         UPDATE dramatiq.queue w
         SET state = 'consumed', owner = p_owner, mtime = now(), deliveries = w.deliveries + 1
         FROM due
-        WHERE w.message_id = due.message_id
+        -- The array leaves no other way to the messages than their keys: a table that has been emptied is short
+        -- to the planner, but not while somebody keeps an old view of it.
+        WHERE w.message_id = due.message_id AND w.message_id = ANY (ARRAY(SELECT d.message_id FROM due d))
         RETURNING w.message_id, w.queue_name, w.message::text AS message, w.deliveries, due.turn
     ), left_over AS MATERIALIZED (
         -- What was locked but not taken was passed over by others meanwhile: they shall look again.
@@ -317,7 +319,7 @@ BEGIN
     WITH ended AS (
         DELETE FROM dramatiq.queue w
         USING unnest(p_ids, p_deliveries) AS d (message_id, delivery)
-        WHERE w.message_id = d.message_id AND w.deliveries = d.delivery
+        WHERE w.message_id = ANY (p_ids) AND w.message_id = d.message_id AND w.deliveries = d.delivery
           AND w.owner = p_owner AND w.state IS NOT DISTINCT FROM 'consumed'
         RETURNING w.queue_name
     )
@@ -339,7 +341,7 @@ BEGIN
         UPDATE dramatiq.queue w
         SET state = 'rejected', mtime = now(), owner = NULL, message = coalesce(d.message, w.message)
         FROM unnest(p_ids, p_deliveries, p_messages) AS d (message_id, delivery, message)
-        WHERE w.message_id = d.message_id AND w.deliveries = d.delivery
+        WHERE w.message_id = ANY (p_ids) AND w.message_id = d.message_id AND w.deliveries = d.delivery
           AND w.owner = p_owner AND w.state IS NOT DISTINCT FROM 'consumed'
         RETURNING w.queue_name
     )
