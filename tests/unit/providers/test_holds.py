@@ -45,7 +45,7 @@ def call_of(ask_provider: Ask, provider: str, wire_model: str, purse: NotedPurse
     """The call, with the purse open, whatever it ends in."""
     calls: list[Call] = []
     with collect_calls(calls), paid_from(purse or NotedPurse()), suppress(JobError):
-        ask_provider(provider, wire_model, deadline_seconds=2.0)
+        ask_provider(provider, wire_model, deadline_seconds=1.0)
     (call,) = calls
     return call
 
