@@ -51,11 +51,12 @@ END $$;
 
 -- The budgets that an owner's calls are under. Nobody's calls are under none.
 CREATE FUNCTION worker.fn_budgets_of(p_owner text) RETURNS SETOF worker.budgets
-LANGUAGE sql STABLE SET search_path = '' AS $$
-    SELECT b.* FROM worker.budgets b
+LANGUAGE plpgsql STABLE SET search_path = '' AS $$
+BEGIN
+    RETURN QUERY SELECT b.* FROM worker.budgets b
     WHERE p_owner <> '' AND b.owner = CASE
-        WHEN EXISTS (SELECT FROM worker.budgets o WHERE o.owner = p_owner) THEN p_owner ELSE '*' END
-$$;
+        WHEN EXISTS (SELECT FROM worker.budgets o WHERE o.owner = p_owner) THEN p_owner ELSE '*' END;
+END $$;
 
 -- The owner if its calls are under a budget, else null.
 CREATE FUNCTION worker.fn_budgeted_owner(p_owner text) RETURNS text
@@ -101,8 +102,9 @@ CREATE FUNCTION worker.fn_budget_use(p_owner text, p_day date, p_ticket uuid DEF
     -- null: never
     ends_at timestamptz
 )
-LANGUAGE sql STABLE SET search_path = '' AS $$
-    SELECT b.period, b.limit_usd, b.includes_own_keys, s.usd + h.spent, h.held, h.since, w.ends_at
+LANGUAGE plpgsql STABLE SET search_path = '' AS $$
+BEGIN
+    RETURN QUERY SELECT b.period, b.limit_usd::numeric, b.includes_own_keys, s.usd + h.spent, h.held, h.since, w.ends_at
     FROM worker.fn_budgets_of(p_owner) AS b
     CROSS JOIN LATERAL (
         SELECT CASE b.period WHEN 'day' THEN p_day WHEN 'month' THEN date_trunc('month', p_day)::date
@@ -124,8 +126,8 @@ LANGUAGE sql STABLE SET search_path = '' AS $$
                      AND o.ticket IS DISTINCT FROM p_ticket AS is_held
               FROM worker.budget_holds o
               WHERE o.owner = p_owner AND o.day >= w.first_day
-                AND (b.includes_own_keys OR NOT o.with_own_key)) AS c) AS h
-$$;
+                AND (b.includes_own_keys OR NOT o.with_own_key)) AS c) AS h;
+END $$;
 
 -- Bring what an owner's settled calls cost to where sums are kept, if those are enough to be worth it. The caller
 -- has locked the owner's spending. A call of which nobody told is given a day: its word may come late.
@@ -222,20 +224,24 @@ END $$;
 -- without being taken costs nothing. One of which nobody knows what it took costs all that was held.
 CREATE FUNCTION worker.settle_holds(p_calls jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    v_call record;
 BEGIN
-    UPDATE worker.budget_holds h
-    SET usd = CASE WHEN t.is_free THEN 0 ELSE coalesce(t.usd, h.usd) END, settled_at = clock_timestamp()
-    FROM (SELECT x.hold, x.is_free,
-                 CASE WHEN x.tokens_in > 0 OR x.units > 0 THEN worker.fn_call_cost_usd(
-                     x.provider, x.model, clock_timestamp() - x.age_ms * interval '1 millisecond', x.tokens_in,
-                     x.tokens_cached, x.tokens_cache_write, x.tokens_out, x.tokens_reasoning, x.units, x.seconds)
-                 END AS usd
-          FROM jsonb_to_recordset(p_calls) AS x (
-              hold uuid, is_free boolean, provider text, model text, age_ms bigint, tokens_in integer,
-              tokens_out integer, tokens_cached integer, tokens_cache_write integer, tokens_reasoning integer,
-              units integer, seconds numeric)
-          WHERE x.hold IS NOT NULL) AS t
-    WHERE h.id = t.hold AND h.settled_at IS NULL;
+    -- In one order whoever settles, and each by the index: there are few, but the table may have many.
+    FOR v_call IN
+        SELECT x.hold, CASE WHEN x.is_free THEN 0 WHEN x.tokens_in > 0 OR x.units > 0 THEN worker.fn_call_cost_usd(
+                   x.provider, x.model, clock_timestamp() - x.age_ms * interval '1 millisecond', x.tokens_in,
+                   x.tokens_cached, x.tokens_cache_write, x.tokens_out, x.tokens_reasoning, x.units, x.seconds)
+               END AS usd
+        FROM jsonb_to_recordset(p_calls) AS x (
+            hold uuid, is_free boolean, provider text, model text, age_ms bigint, tokens_in integer,
+            tokens_out integer, tokens_cached integer, tokens_cache_write integer, tokens_reasoning integer,
+            units integer, seconds numeric)
+        WHERE x.hold IS NOT NULL ORDER BY x.hold
+    LOOP
+        UPDATE worker.budget_holds h SET usd = coalesce(v_call.usd, h.usd), settled_at = clock_timestamp()
+        WHERE h.id = v_call.hold AND h.settled_at IS NULL;
+    END LOOP;
 END $$;
 
 -- Bring sums up to date and forget what no budget looks at any more, a few owners at a time; the rows that went.
