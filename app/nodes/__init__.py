@@ -5,21 +5,20 @@ A node type is a function with the decorator `node_type`. It takes a `Task` and 
 starts: `problems_of` names what is wrong with them. No node completes for something that it did not do.
 """
 
-from app.nodes import (
-    ai,
-    battles,
-    data,
-    logic,
-    media,
-    messages,
-    refused,
-    services,
-    storage,
-    triggers,
-    utility,
-    waiting,
-    web,
-)
+# Each family's types exist once it is imported.
+from app.nodes import ai as ai
+from app.nodes import battles as battles
+from app.nodes import data as data
+from app.nodes import logic as logic
+from app.nodes import media as media
+from app.nodes import messages as messages
+from app.nodes import refused as refused
+from app.nodes import services as services
+from app.nodes import storage as storage
+from app.nodes import triggers as triggers
+from app.nodes import utility as utility
+from app.nodes import waiting as waiting
+from app.nodes import web as web
 from app.nodes.checking import problems_of
 from app.nodes.models import Models, usage_of
 from app.nodes.registry import Effect, NodeType, catching_types, field_kinds, node_type, node_types, refusals
@@ -27,25 +26,7 @@ from app.nodes.running import run_node
 from app.nodes.settings import NodeSettings, spelled
 from app.nodes.task import Task
 
-#: The modules whose types exist.
-FAMILIES = (
-    ai,
-    battles,
-    data,
-    logic,
-    media,
-    messages,
-    refused,
-    services,
-    storage,
-    triggers,
-    utility,
-    waiting,
-    web,
-)
-
 __all__ = [
-    "FAMILIES",
     "Effect",
     "Models",
     "NodeSettings",

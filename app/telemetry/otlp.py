@@ -8,6 +8,7 @@ from typing import Any
 
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.metrics import Histogram, Meter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
@@ -53,24 +54,13 @@ class OtlpRecorder:
         self._metrics = meter_provider(settings)
         self._tracer = self._traces.get_tracer("lf_worker")
         meter = self._metrics.get_meter("lf_worker")
-        self._durations = meter.create_histogram(
-            "messaging.process.duration",
-            unit="s",
-            description="One attempt at a job, by kind and outcome.",
-            explicit_bucket_boundaries_advisory=_SECONDS,
+        self._durations = _seconds(
+            meter, "messaging.process.duration", "One attempt at a job, by kind and outcome."
         )
-        self._pickups = meter.create_histogram(
-            "lf_worker.job.pickup.duration",
-            unit="s",
-            description="From the ticket to the first attempt, by kind.",
-            explicit_bucket_boundaries_advisory=_SECONDS,
+        self._pickups = _seconds(
+            meter, "lf_worker.job.pickup.duration", "From the ticket to the first attempt, by kind."
         )
-        self._calls = meter.create_histogram(
-            "gen_ai.client.operation.duration",
-            unit="s",
-            description="One call to an AI provider.",
-            explicit_bucket_boundaries_advisory=_SECONDS,
-        )
+        self._calls = _seconds(meter, "gen_ai.client.operation.duration", "One call to an AI provider.")
         self._tokens = meter.create_histogram(
             "gen_ai.client.token.usage",
             unit="{token}",
@@ -122,6 +112,12 @@ class OtlpRecorder:
         sending = threading.Thread(target=send, name="lf-worker telemetry", daemon=True)
         sending.start()
         sending.join(CLOSE_SECONDS)
+
+
+def _seconds(meter: Meter, name: str, description: str) -> Histogram:
+    return meter.create_histogram(
+        name, unit="s", description=description, explicit_bucket_boundaries_advisory=_SECONDS
+    )
 
 
 def _address(settings: Settings, signal: str) -> str:

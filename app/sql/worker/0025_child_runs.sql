@@ -265,6 +265,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
 BEGIN
     PERFORM worker.fn_tend_children(c.run_id, c.node_id) FROM worker.child_runs c WHERE c.child_run_id = NEW.id;
     PERFORM worker.fn_cancel_children(NEW.id);
+    PERFORM worker.fn_cancel_delegated_runs(NEW.id);
     RETURN NULL;
 EXCEPTION WHEN OTHERS THEN
     RAISE WARNING 'lf-worker: the runs around workflow run % were not told of its end: %', NEW.id, SQLERRM;

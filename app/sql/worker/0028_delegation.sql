@@ -90,21 +90,6 @@ BEGIN
     END LOOP;
 END $$;
 
-CREATE FUNCTION worker.fn_end_delegations() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
-BEGIN
-    PERFORM worker.fn_cancel_delegated_runs(NEW.id);
-    RETURN NULL;
-EXCEPTION WHEN OTHERS THEN
-    RAISE WARNING 'lf-worker: what workflow run % delegated was not cancelled: %', NEW.id, SQLERRM;
-    RETURN NULL;
-END $$;
-
-CREATE TRIGGER lf_worker_end_delegations AFTER UPDATE OF status ON lenses.workflow_runs
-    FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status
-                       AND NEW.status IN ('completed', 'failed', 'cancelled', 'timed_out'))
-    EXECUTE FUNCTION worker.fn_end_delegations();
-
 -- What was missed when a run ended.
 CREATE FUNCTION worker.cancel_orphaned_team_runs() RETURNS void
 LANGUAGE sql SET search_path = '' AS $$
