@@ -7,7 +7,7 @@ one thread; it does no work itself and knows no time.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -76,14 +76,14 @@ class Progress:
         return self._results
 
     @property
-    def running(self) -> frozenset[NodeId]:
-        """The nodes at work."""
-        return frozenset(self._running)
+    def running(self) -> Set[NodeId]:
+        """The nodes at work, as they are at any time: no copy."""
+        return self._running
 
     @property
-    def parked(self) -> frozenset[NodeId]:
-        """The nodes that wait for a time, a person or other work."""
-        return frozenset(self._parked)
+    def parked(self) -> Set[NodeId]:
+        """The nodes that wait for a time, a person or other work, as they are at any time: no copy."""
+        return self._parked
 
     @property
     def standing(self) -> Standing:
