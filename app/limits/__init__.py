@@ -5,7 +5,7 @@ so it holds no thread and doesn't show as running. What its calls came to is tol
 bucket, failures to the breaker, a Retry-After and a refused key to everybody.
 """
 
-from app.limits.passages import Quota, passage, passage_of
+from app.limits.passages import Quota, is_bound, passage, passage_of
 from app.limits.watching import LimitKeeper
 
-__all__ = ["LimitKeeper", "Quota", "passage", "passage_of"]
+__all__ = ["LimitKeeper", "Quota", "is_bound", "passage", "passage_of"]

@@ -68,6 +68,14 @@ def passage_of(claim: Claim[Any]) -> Iterator[None]:
         yield
 
 
+def is_bound(database: Database, owner: str) -> bool:
+    """Whether anything stands in the way of an owner's calls: a limit, a breaker, a pause or a budget."""
+    rows = database.call(
+        "SELECT worker.fn_calls_are_bound() OR worker.fn_budgeted_owner(%s) IS NOT NULL AS bound", (owner,)
+    )
+    return bool(rows[0]["bound"])
+
+
 @contextmanager
 def passage(
     database: Database,

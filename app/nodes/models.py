@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Protocol
 from uuid import UUID, uuid5
@@ -20,6 +20,7 @@ from app.platform.lens_nodes import fetch_model
 from app.providers.catalog import split_brand
 from app.providers.moderating import MODERATOR, moderate
 from app.settings import settings
+from app.together import Together
 from app.workflow import Node, NodeFailure, NodeId, Usage
 
 #: The model of a node where neither it nor its run names one; the platform's own default.
@@ -54,6 +55,7 @@ class Models:
         self._database = database
         self._run = run
         self._found = Memo(self._find)
+        self._is_bound = Together(lambda: limits.is_bound(database, str(run.owner_lenser_id)))
         self._usages: dict[NodeId, Usage] = {}
         self._guard = threading.Lock()
 
@@ -115,7 +117,12 @@ class Models:
         *,
         patience_seconds: float = 0.0,
     ) -> AbstractContextManager[None]:
-        """A place under the limits of a model's provider while it is called; see `limits.passage`."""
+        """A place under the limits of a model's provider while it is called; see `limits.passage`.
+
+        Mostly nothing is limited, and one question finds that out for all nodes that begin together.
+        """
+        if not self._is_bound():
+            return nullcontext()
         return limits.passage(
             self._database,
             uuid5(self._run.run_id, call),
