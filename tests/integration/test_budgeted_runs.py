@@ -198,7 +198,9 @@ def test_others_budgets_cost_an_owner_without_one_no_statement(
 
     class NotingCursor(RealDictCursor):
         def execute(self, statement: str, parameters: Any = None) -> None:
-            asked.append(statement.split("(", maxsplit=1)[0])
+            # A process asks other things from other threads, now and then.
+            if type(threading.current_thread()).__name__ == "_WorkerThread":
+                asked.append(statement.split("(", maxsplit=1)[0])
             super().execute(statement, parameters)
 
     monkeypatch.setattr("app.database.RealDictCursor", NotingCursor)
@@ -208,7 +210,7 @@ def test_others_budgets_cost_an_owner_without_one_no_statement(
         enqueue_lens_run(connection, model="gpt-4o", inputs={"prompt": PROMPT})
         wait_for_the_end(connection, runs)
         eventually(lambda: call(connection, IS_QUIET), what="the end of the claim")
-        return [statement for statement in asked if "record_calls" not in statement]
+        return list(asked)
 
     with running_worker(broker, "actors.lens_runs"):
         before = statements_of_a_run(1)
@@ -216,7 +218,7 @@ def test_others_budgets_cost_an_owner_without_one_no_statement(
         assert statements_of_a_run(2) == before
         set_budget(connection, 1)
         assert sorted(statements_of_a_run(3)) == sorted([*before, "SELECT * FROM worker.hold_budget"])
-    assert len(before) < 10
+    assert 2 < len(before) < 10
 
 
 def test_the_nodes_of_a_workflow_are_paid_from_its_owners_budget(
