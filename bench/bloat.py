@@ -39,6 +39,10 @@ _PICKUPS = """
     FROM (SELECT extract(epoch FROM first_claimed_at - ticket_at)::float AS waited FROM worker.claims
           WHERE ticket_at >= %s AND ticket_at < %s) AS claims
 """
+
+#: How often dead rows are counted, in the report.
+COUNTS = 10
+
 _DEAD_ROWS = """
     SELECT relname, n_dead_tup FROM pg_stat_user_tables
     WHERE schemaname IN ('worker', 'dramatiq') ORDER BY n_dead_tup DESC
@@ -75,6 +79,7 @@ def run(*, minutes: float, per_second: int) -> Figures:
         report: Figures = {"machine": {**server.describe(), "worker": worker_command()}}
         with workers(server, database, {"ECHO_PROVIDER": "1"}) as platform:
             report["bloat"] = _measure(server, platform, minutes * 60, per_second)
+            report["dead_rows"] = report["bloat"].pop("dead_rows_over_time")
         return report
 
 
@@ -87,7 +92,7 @@ def _measure(server: BenchServer, platform: Platform, seconds: float, per_second
         time.sleep(compared_seconds)
         readers = [stack.enter_context(closing(_reader(dsn))) for _ in range(READERS)]
         before = _pickups(platform, compared_seconds)
-        time.sleep(seconds - compared_seconds)
+        dead_over_time = _watch_dead_rows(platform, seconds - compared_seconds)
         after = _pickups(platform, compared_seconds)
         dead_at_worst = sum(_dead_rows(platform).values())
         load.stop()
@@ -100,6 +105,9 @@ def _measure(server: BenchServer, platform: Platform, seconds: float, per_second
         "pickup_before_ms": before,
         "pickup_after_ms": after,
         "p99_after_over_before": at_most(after["p99"] / before["p99"], 2),
+        "wanted_per_second": per_second,
+        "queued_per_second": rounded(load.queued / seconds, 0),
+        "dead_rows_over_time": dead_over_time,
         "dead_rows_at_worst": dead_at_worst,
         "dead_rows_left": at_most(sum(_dead_rows(platform).values()), MOST_DEAD_ROWS, 0),
         "clean_after_seconds": at_most(clean_after_seconds, CLEAN_SECONDS, 0),
@@ -129,6 +137,19 @@ def _dead_rows(platform: Platform) -> dict[str, int]:
         row.execute("SELECT pg_stat_clear_snapshot()")
         row.execute(_DEAD_ROWS)
         return dict(row.fetchall())
+
+
+def _watch_dead_rows(platform: Platform, seconds: float) -> list[Figures]:
+    """Count the dead rows of each table that has any, every so often for so long."""
+    counted: list[Figures] = []
+    began = time.monotonic()
+    for count in range(1, COUNTS + 1):
+        while (left := began + seconds * count / COUNTS - time.monotonic()) > 0:
+            platform.stack.check()
+            time.sleep(min(1.0, left))
+        dead = {table: rows for table, rows in _dead_rows(platform).items() if rows}
+        counted.append({"after_seconds": rounded(time.monotonic() - began, 0), **dead})
+    return counted
 
 
 def _await_clean(platform: Platform) -> float | None:

@@ -28,7 +28,7 @@ CREATE TABLE dramatiq.queue (
     deliveries integer NOT NULL DEFAULT 0,
     -- at most one waiting message of a key
     unique_key text
-) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500);
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 
 CREATE INDEX queue_waiting ON dramatiq.queue (queue_name, mtime) WHERE state = 'queued';
 CREATE INDEX queue_held ON dramatiq.queue (owner) WHERE state = 'consumed';

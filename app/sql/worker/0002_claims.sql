@@ -55,7 +55,9 @@ CREATE TABLE worker.claims (
     settled_at timestamptz,
     CHECK ((state = 'finished') = (finished_at IS NOT NULL)),
     CHECK ((state = 'finished') = (outcome IS NOT NULL))
-) WITH (fillfactor = 80);
+) WITH (
+    fillfactor = 80, autovacuum_vacuum_scale_factor = 0.001, autovacuum_vacuum_threshold = 1000,
+    autovacuum_vacuum_cost_delay = 0);
 
 -- Few claims are open, so that to the planner this index is as short a way to one of them as the primary key. It
 -- is not: it keeps every claim that ended since the oldest view that somebody has of the database. Whoever has the
@@ -253,7 +255,7 @@ CREATE TABLE worker.owner_turns (
     owner text NOT NULL,
     last_turn timestamptz NOT NULL,
     PRIMARY KEY (queue, owner, last_turn)
-);
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 
 -- How far apart the tickets of one owner stand.
 CREATE FUNCTION worker.fn_turn_step(p_owner text) RETURNS interval

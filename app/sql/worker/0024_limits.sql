@@ -43,7 +43,7 @@ CREATE TABLE worker.buckets (
     -- nobody who can be next in line has a tag below this
     line_from double precision NOT NULL DEFAULT '-infinity',
     PRIMARY KEY (provider, model, key, version)
-);
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 
 -- What the provider's answers say of a key's limits.
 CREATE TABLE worker.learnt_limits (
@@ -67,7 +67,7 @@ CREATE TABLE worker.passages (
     -- a worker that died gives nothing back
     expires_at timestamptz NOT NULL,
     PRIMARY KEY (ticket, provider, model, key)
-);
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX passages_expiry ON worker.passages (provider, model, key, expires_at);
 
 -- Who waits for a bucket, in the order of tags: an owner's tickets are a step of 1 / weight apart, behind its
@@ -84,7 +84,7 @@ CREATE TABLE worker.waiters (
     since timestamptz NOT NULL DEFAULT clock_timestamp(),
     -- when it was last called to come; one that doesn't is passed over
     called_at timestamptz
-);
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX waiters_line ON worker.waiters (provider, model, key, tag);
 
 -- The tag of each owner's last ticket in a line. It is in the indexes for the reason that a bucket's version is.
@@ -96,7 +96,7 @@ CREATE TABLE worker.lines (
     last_tag double precision NOT NULL,
     changed_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (provider, model, key, owner, last_tag)
-);
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX lines_ends ON worker.lines (provider, model, key, last_tag);
 
 -- Times that providers asked to be left alone for, of one key.
