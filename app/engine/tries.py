@@ -11,6 +11,7 @@ import structlog
 from app import alerts
 from app.calls import Call, collect_calls
 from app.database import CONNECTION_ERRORS, Database
+from app.engine.patience import patiently
 from app.errors import DatabaseError, GiveUp, PutBack, RetryLater, WorkerError
 from app.nodes import Models, run_node
 from app.platform.costs import credits_for
@@ -140,7 +141,7 @@ class Trier:
         """Add what the try's calls cost in credits to what its node has taken, if there is a rate."""
         rate = settings().credits_per_usd
         if rate is not None and calls:
-            self._models.charge(node, credits_for(self._database, calls, rate))
+            self._models.charge(node, patiently(lambda: credits_for(self._database, calls, rate)))
 
     def time_limit_ms(self, node: Node) -> int:
         """How long one try of a node may take."""

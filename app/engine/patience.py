@@ -1,0 +1,32 @@
+"""Short outages of the database, sat out by whoever holds what has been paid for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import structlog
+
+from app.database import CONNECTION_ERRORS
+
+log = structlog.get_logger(__name__)
+
+#: Worth some tries: what is lost otherwise may have been paid for.
+TRIES = 4
+PAUSE_SECONDS = 0.5
+
+Answer = TypeVar("Answer")
+
+
+def patiently(ask: Callable[[], Answer]) -> Answer:
+    """The database's answer to a step of a run, asked for again through short outages."""
+    for tries_left in reversed(range(TRIES)):
+        try:
+            return ask()
+        except CONNECTION_ERRORS as error:
+            if not tries_left:
+                raise
+            log.warning("progress of a run could not be written", error=str(error).strip())
+            time.sleep(PAUSE_SECONDS)
+    raise AssertionError("the last try returns or raises")
