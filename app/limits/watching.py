@@ -47,8 +47,8 @@ class LimitKeeper(Middleware):
         self._guard = threading.Lock()
         self._stopping = threading.Event()
 
-    def after_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
-        """Begin to listen."""
+    def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        """Have the limits stand before the first message is taken, and begin to listen."""
         database().call("SELECT worker.set_limits(%s)", (Json(_rows(self._settings)),))
         observers.append(self.take_in)
         threading.Thread(target=self._tell_until_stopped, name="lf-worker limits", daemon=True).start()
