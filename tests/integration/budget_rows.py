@@ -49,8 +49,10 @@ def hold(
         return {"id": given, **(row.fetchone() or {})}
 
 
-def settle(connection: Connection, hold_id: UUID, cents: int = 0, *, is_free: bool = False) -> None:
-    """Say what a call cost; 0 is a call of which nobody knows."""
+def settle(
+    connection: Connection, hold_id: UUID, cents: int = 0, *, cents_out: int = 0, is_free: bool = False
+) -> None:
+    """Say what a call cost for its input and its output; 0 is a call of which nobody knows."""
     told = {
         "hold": str(hold_id),
         "is_free": is_free,
@@ -58,7 +60,7 @@ def settle(connection: Connection, hold_id: UUID, cents: int = 0, *, is_free: bo
         "model": "big",
         "age_ms": 0,
         "tokens_in": cents,
-        "tokens_out": 0,
+        "tokens_out": cents_out,
         "tokens_cached": 0,
         "tokens_cache_write": 0,
         "tokens_reasoning": 0,

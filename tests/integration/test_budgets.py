@@ -55,6 +55,12 @@ def test_a_call_of_which_nobody_knows_what_it_took_costs_all_that_was_held(conne
     assert use(connection) == {"day": (60, 0)}
 
 
+def test_a_call_that_tells_of_its_output_only_costs_that(connection: Connection) -> None:
+    set_budget(connection, 1)
+    settle(connection, hold(connection, 60)["id"], cents_out=20)
+    assert use(connection) == {"day": (20, 0)}
+
+
 def test_what_does_not_fit_waits_for_what_is_held_and_ends_where_that_is_spent(
     connection: Connection,
 ) -> None:

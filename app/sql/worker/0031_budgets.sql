@@ -39,7 +39,8 @@ CREATE TABLE worker.budget_holds (
     -- from here on nobody is expected to tell what the call cost: it counts as spent, all of it
     expires_at timestamptz NOT NULL,
     settled_at timestamptz
-) WITH (fillfactor = 70);
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
+        autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX budget_holds_owner ON worker.budget_holds (owner, day);
 
 -- Whether anybody has a budget; asked with every claim, so it is in plpgsql, which keeps its plan.
@@ -229,7 +230,8 @@ DECLARE
 BEGIN
     -- In one order whoever settles, and each by the index: there are few, but the table may have many.
     FOR v_call IN
-        SELECT x.hold, CASE WHEN x.is_free THEN 0 WHEN x.tokens_in > 0 OR x.units > 0 THEN worker.fn_call_cost_usd(
+        SELECT x.hold, CASE WHEN x.is_free THEN 0 WHEN x.tokens_in > 0 OR x.tokens_out > 0 OR x.units > 0
+               THEN worker.fn_call_cost_usd(
                    x.provider, x.model, clock_timestamp() - x.age_ms * interval '1 millisecond', x.tokens_in,
                    x.tokens_cached, x.tokens_cache_write, x.tokens_out, x.tokens_reasoning, x.units, x.seconds)
                END AS usd
