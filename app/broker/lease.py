@@ -17,9 +17,15 @@ log = structlog.get_logger(__name__)
 RENEWALS_PER_LEASE = 3.5
 
 _RENEW = """
-    SELECT worker.renew_lease(%s, %s, %s, %s), CASE WHEN %s THEN worker.rescue_messages(%s) ELSE 0 END,
-           worker.return_forgotten_messages(%s, %s::uuid[], %s::integer[], %s), worker.raise_floors(%s)
+    SELECT worker.renew_lease(%s, %s, %s, %s), CASE WHEN %s THEN worker.rescue_messages(%s, %s) ELSE 0 END,
+           worker.return_forgotten_messages(%s, %s::uuid[], %s::integer[], %s, %s),
+           worker.raise_floors(%s, %s)
 """
+
+#: A renewal looks at the messages of so many seconds, and one every so often at all that there are: while
+#: somebody keeps an old view of the database, what has gone must be walked over too.
+RECENT_SECONDS = 20.0
+LOOKS_AT_EVERYTHING_SECONDS = 30.0
 
 
 class Lease(SessionThread):
@@ -60,15 +66,21 @@ class Lease(SessionThread):
         self.longest_pause_seconds = min(self.longest_pause_seconds, lease_seconds / 3)
 
     def serve(self, session: connection) -> None:
-        """Renew and rescue until stopped."""
+        """Renew and rescue until stopped; at first, when rescuing begins and now and then at everything."""
         with session.cursor() as row:
             row.execute("SELECT worker.attend_process(%s)", (self._terms[0],))
-        rescue_from = time.monotonic() + self._lease_seconds
+        everything_from = time.monotonic()
+        rescue_from = everything_from + self._lease_seconds
         while not self._stopping.is_set():
-            self._renew(session, rescue=time.monotonic() >= rescue_from)
+            now = time.monotonic()
+            rescue, everything = now >= rescue_from, now >= everything_from
+            self._renew(session, rescue=rescue, everything=everything)
+            if everything:
+                everything_from = now + LOOKS_AT_EVERYTHING_SECONDS if rescue else rescue_from
             self._stopping.wait(self._lease_seconds / RENEWALS_PER_LEASE)
 
-    def _renew(self, session: connection, *, rescue: bool) -> None:
+    def _renew(self, session: connection, *, rescue: bool, everything: bool) -> None:
+        recent_seconds = None if everything else RECENT_SECONDS
         looked_at = time.monotonic()
         known = self._deliveries.held()
         with session.cursor() as row:
@@ -78,12 +90,15 @@ class Lease(SessionThread):
                     *self._terms,
                     rescue,
                     self._patience_seconds,
+                    everything,
                     self._terms[0],
                     [delivery.message_id for delivery in known],
                     [delivery.number for delivery in known],
                     # What came since the look is not forgotten, should this thread be held up after it.
                     self._lease_seconds + time.monotonic() - looked_at,
+                    recent_seconds,
                     self._deliveries.queues,
+                    recent_seconds,
                 ),
             )
             is_new, rescued, forgotten, _ = row.fetchone() or (False, 0, 0, None)

@@ -62,9 +62,11 @@ _FUNCTIONS = """
         ASSERT (SELECT worker.acknowledge_messages(%(owner)s, ARRAY[w.message], ARRAY[w.delivery])
                 FROM at_work w) = 1;
     END $$;
-    CREATE FUNCTION pg_temp.renew() RETURNS void LANGUAGE sql AS $$
+    CREATE FUNCTION pg_temp.renew(p_recent_seconds double precision) RETURNS void LANGUAGE sql AS $$
         SELECT worker.renew_lease(%(owner)s, 'test', 1, 30);
-        SELECT worker.raise_floors(ARRAY['default', 'lens_runs', 'sweeps'])
+        SELECT worker.rescue_messages(30, p_recent_seconds IS NULL);
+        SELECT worker.return_forgotten_messages(%(owner)s, '{}', '{}', 0.1, p_recent_seconds);
+        SELECT worker.raise_floors(ARRAY['default', 'lens_runs', 'sweeps'], p_recent_seconds)
     $$;
 """
 
@@ -75,13 +77,14 @@ _RUSH = """
             {steps}
             COMMIT;
             IF i %% {jobs_per_renewal} = 0 THEN
-                PERFORM pg_temp.renew();
+                PERFORM pg_temp.renew(0.2);
                 COMMIT;
             END IF;
         END LOOP;
     END $do$
 """
-_LET_FLOORS_CATCH_UP = "UPDATE worker.queue_floors SET floor = now() - interval '1.5 seconds'"
+#: A job that needn't wait is sent with a time of a second ago.
+_LET_FLOORS_CATCH_UP = "UPDATE worker.queue_floors SET floor = now() - interval '1 second'"
 
 
 class HotPath:
@@ -117,6 +120,13 @@ class HotPath:
         for step in STEPS:  # the plans of this session are made, and its catalogue is read, before it counts
             self.pages_of(f"SELECT pg_temp.{step}()")
         return {step: self.pages_of(f"SELECT pg_temp.{step}()") for step in STEPS}
+
+    def pages_of_a_renewal(self, recent_seconds: float | None) -> int:
+        """How many pages the renewal of a lease looks at that looks so far back, or at everything."""
+        self._session.cursor().execute(_LET_FLOORS_CATCH_UP)
+        statement = f"SELECT pg_temp.renew({'NULL' if recent_seconds is None else recent_seconds})"
+        self.pages_of(statement)
+        return self.pages_of(statement)
 
     def pages_of(self, statement: str) -> int:
         """How many pages a statement looks at."""

@@ -55,6 +55,16 @@ def test_no_step_of_a_job_costs_more_behind_a_long_reader(path: HotPath, dsn: st
     assert costlier_steps(path, dsn) == {}
 
 
+def test_a_lease_is_renewed_at_no_more_cost_unless_it_looks_at_everything(path: HotPath, dsn: str) -> None:
+    pages = []
+    with long_reader(dsn):
+        for jobs in (100, 900):
+            path.do_jobs(jobs)
+            pages.append(path.pages_of_a_renewal(0.2))
+        assert path.pages_of_a_renewal(None) > pages[1] + MORE_PAGES
+    assert pages[1] <= pages[0] + MORE_PAGES
+
+
 def test_nor_does_one_whose_call_is_under_a_limit(path: HotPath, connection: Connection, dsn: str) -> None:
     call(connection, "SELECT worker.set_limit('openai', '*', 1e9, 1e12, 1000)::text")
     call(connection, "SELECT worker.learn_limits('openai', 'gpt-4o', 'platform', 1e9, NULL)::text")

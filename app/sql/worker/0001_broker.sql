@@ -31,7 +31,7 @@ CREATE TABLE dramatiq.queue (
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 
 CREATE INDEX queue_waiting ON dramatiq.queue (queue_name, mtime) WHERE state = 'queued';
-CREATE INDEX queue_held ON dramatiq.queue (owner) WHERE state = 'consumed';
+CREATE INDEX queue_held ON dramatiq.queue (owner, mtime) WHERE state = 'consumed';
 CREATE INDEX queue_ended ON dramatiq.queue (mtime) WHERE state IN ('rejected', 'done');
 -- While somebody keeps an old view of the database, these keep all that was ever in them since. Whoever looks for a
 -- message by its id must not be led through one of them, as short as the planner thinks it is, and therefore asks
@@ -79,7 +79,9 @@ BEGIN
     INSERT INTO dramatiq.queue AS q (message_id, queue_name, state, mtime, message, unique_key)
     SELECT DISTINCT ON (coalesce(m.unique_key, m.message ->> 'message_id'))
            (m.message ->> 'message_id')::uuid, m.message ->> 'queue_name', 'queued'::dramatiq.state,
-           now() + coalesce(m.delay_ms, 0) * interval '1 millisecond', m.message, m.unique_key
+           greatest(worker.fn_floor(m.message ->> 'queue_name'),
+                    now() + coalesce(m.delay_ms, 0) * interval '1 millisecond'),
+           m.message, m.unique_key
     FROM unnest(p_messages, p_delays_ms, p_unique_keys) AS m (message, delay_ms, unique_key)
     WHERE m.unique_key IS NULL OR NOT EXISTS (
         SELECT FROM dramatiq.queue w WHERE w.unique_key = m.unique_key AND w.state = 'queued')
@@ -96,8 +98,8 @@ END $$;
 
 -- Below this nothing waits in a queue. While somebody keeps an old view of the database, Postgres removes none of
 -- the index entries of messages that have gone, and all of them stand before those that wait: whoever looks for
--- the first one begins here. Processes raise the floors with their leases; what is sent with an older time than
--- that, by a long transaction, is found by the next of them.
+-- the first one begins here. Processes raise the floors with their leases. Nothing of ours is sent with an older time; what
+-- comes in below by a transaction that took long, or by others, is found by the next of them that looks so far back.
 CREATE TABLE worker.queue_floors (
     queue_name text PRIMARY KEY,
     floor timestamptz NOT NULL
@@ -120,17 +122,19 @@ BEGIN
 END $$;
 
 -- Raise the floors of these queues to ten seconds before whatever waits. Rarely, since each change leaves a
--- dead row too; but at once where something older waits.
-CREATE FUNCTION worker.raise_floors(p_queues text[]) RETURNS void
+-- dead row too; but at once where something older waits. Looks so far below the floors, or at everything.
+CREATE FUNCTION worker.raise_floors(p_queues text[], p_recent_seconds double precision DEFAULT NULL) RETURNS void
 LANGUAGE sql SET search_path = '' SET enable_seqscan = off AS $$
     WITH looked AS MATERIALIZED (
         SELECT q.name, least(now(), m.first_turn) - interval '10 seconds' AS new_floor, o.floor,
                coalesce(o.floor > m.first_turn, false) AS is_too_high
         FROM unnest(p_queues) AS q (name)
+        LEFT JOIN worker.queue_floors o ON o.queue_name = q.name
         LEFT JOIN LATERAL (
             SELECT w.mtime AS first_turn FROM dramatiq.queue w
-            WHERE w.queue_name = q.name AND w.state = 'queued' ORDER BY w.mtime LIMIT 1) AS m ON true
-        LEFT JOIN worker.queue_floors o ON o.queue_name = q.name
+            WHERE w.queue_name = q.name AND w.state = 'queued'
+              AND w.mtime >= coalesce(o.floor - p_recent_seconds * interval '1 second', '-infinity')
+            ORDER BY w.mtime LIMIT 1) AS m ON true
     ), told AS MATERIALIZED (
         SELECT pg_notify('dramatiq.' || l.name || '.enqueue', '') FROM looked l WHERE l.is_too_high
     )
@@ -375,9 +379,11 @@ END $$;
 
 -- Give messages back that a living process holds without knowing of it: the word that it was given them got
 -- lost with its session, or a crash of the server undid an acknowledgement. p_ids and p_deliveries are those
--- that it knows; one that was taken within p_older_than_seconds may be on its way there.
+-- that it knows; one that was taken within p_older_than_seconds may be on its way there. Looks at what was taken
+-- within p_recent_seconds before that, or at everything.
 CREATE FUNCTION worker.return_forgotten_messages(
-    p_owner uuid, p_ids uuid[], p_deliveries integer[], p_older_than_seconds double precision
+    p_owner uuid, p_ids uuid[], p_deliveries integer[], p_older_than_seconds double precision,
+    p_recent_seconds double precision DEFAULT NULL
 ) RETURNS integer
 LANGUAGE plpgsql SET search_path = '' SET enable_seqscan = off AS $$
 DECLARE
@@ -386,6 +392,8 @@ BEGIN
     SELECT array_agg(w.message_id) INTO v_forgotten FROM dramatiq.queue w
     WHERE w.owner = p_owner AND w.state = 'consumed'
       AND w.mtime < now() - p_older_than_seconds * interval '1 second'
+      AND w.mtime >= coalesce(
+          now() - (p_older_than_seconds + p_recent_seconds) * interval '1 second', '-infinity')
       AND NOT EXISTS (SELECT FROM unnest(p_ids, p_deliveries) AS k (message_id, delivery)
                       WHERE k.message_id = w.message_id AND k.delivery = w.deliveries);
     RETURN CASE WHEN v_forgotten IS NULL THEN 0 ELSE worker.return_messages(p_owner, v_forgotten) END;
@@ -424,9 +432,12 @@ LANGUAGE sql STABLE SET search_path = '' AS $$
           AND l.classid = hashtext('worker.process')::oid AND l.objid = hashtext(p_process::text)::oid)
 $$;
 
--- Take the messages of processes whose lease ran out, and of unknown ones, and queue them again. One that is
--- silent but has its session open is given more time: it may be held up, and is not dead.
-CREATE FUNCTION worker.rescue_messages(p_patience_seconds double precision DEFAULT 0) RETURNS integer
+-- Take the messages of processes whose lease ran out and, where all that is held is to be looked at, of unknown
+-- ones, and queue them again. One that is silent but has its session open is given more time: it may be held up,
+-- and is not dead.
+CREATE FUNCTION worker.rescue_messages(
+    p_patience_seconds double precision DEFAULT 0, p_everything boolean DEFAULT true
+) RETURNS integer
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     v_owner uuid;
@@ -443,6 +454,9 @@ BEGIN
     LOOP
         v_count := v_count + worker.return_messages(v_owner);
     END LOOP;
+    IF NOT p_everything THEN
+        RETURN v_count;
+    END IF;
     FOR v_owner IN
         SELECT DISTINCT w.owner FROM dramatiq.queue w
         WHERE w.state = 'consumed' AND w.owner IS NOT NULL

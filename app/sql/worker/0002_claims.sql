@@ -316,7 +316,7 @@ BEGIN
     INSERT INTO dramatiq.queue (message_id, queue_name, mtime, message)
     -- Who spreads much work over time sets the delay for its own transaction.
     SELECT t.id, v_kind.queue,
-           least(now(), o.first_turn + (t.place - 1) * o.step)
+           greatest((SELECT worker.fn_floor(v_kind.queue)), least(now(), o.first_turn + (t.place - 1) * o.step))
                + coalesce(nullif(current_setting('worker.ticket_delay_ms', true), ''), '0')::bigint
                * interval '1 millisecond',
            worker.message(t.id, v_kind.actor, v_kind.queue, t.kwargs)
