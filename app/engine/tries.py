@@ -11,9 +11,9 @@ import structlog
 from app import alerts
 from app.calls import Call, collect_calls
 from app.database import CONNECTION_ERRORS, Database
-from app.engine.patience import patiently
 from app.errors import DatabaseError, GiveUp, PutBack, RetryLater, WorkerError
 from app.nodes import Models, run_node
+from app.patience import patiently
 from app.platform.costs import credits_for
 from app.platform.workflows import RunLost, WorkflowRun
 from app.settings import settings

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from app.database import Database
-from app.engine.patience import patiently
 from app.engine.tries import Resumed
+from app.patience import patiently
 from app.platform.parked_nodes import ParkedNode, Taken, put_down, take_up
 from app.platform.workflows import RunHold, RunLost, Verdict
 from app.workflow import NodeId, Progress

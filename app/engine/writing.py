@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.database import Database
 from app.engine.page import Page
-from app.engine.patience import patiently
+from app.patience import patiently
 from app.platform.workflows import RunHold, RunLost, Verdict
 
 

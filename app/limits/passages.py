@@ -16,8 +16,9 @@ import structlog
 from app.budgets import OwnersPurse
 from app.calls import Call
 from app.claims import Claim
-from app.database import CONNECTION_ERRORS, Database
+from app.database import Database
 from app.errors import DatabaseError, PutBack
+from app.patience import patiently
 from app.purse import paid_from
 
 log = structlog.get_logger(__name__)
@@ -135,11 +136,7 @@ def _settling(database: Database, ticket: UUID) -> Iterator[None]:
 
 
 def _settle(database: Database, ticket: UUID, spent: Spent) -> None:
-    statement = "SELECT worker.settle_passage(%s, %s, %s, %s)"
     seconds_per_call = spent.seconds / spent.calls if spent.calls else None
     terms = (ticket, spent.calls, spent.tokens, seconds_per_call)
-    try:
-        database.call(statement, terms)
-    except CONNECTION_ERRORS:
-        # A session that was lost meanwhile is found out by using it. To settle twice changes nothing.
-        database.call(statement, terms)
+    # To settle twice changes nothing.
+    patiently(lambda: database.call("SELECT worker.settle_passage(%s, %s, %s, %s)", terms))

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter
 from app import providers
 from app.calls import Call
 from app.database import Database
-from app.engine.patience import patiently
 from app.errors import JobError, PutBack
+from app.patience import patiently
 from app.platform.team_holds import TeamHold, current_scratchpad_version, fetch_spoken
 from app.platform.team_runs import (
     TeamMessage,

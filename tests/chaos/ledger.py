@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 #: What a fault causes may show a little later: a session notices its loss, a job that lost its database waits
-#: a second, a machine is busy.
-AFTERMATH_SECONDS = 3.0
+#: a second, a process that can't boot takes its siblings along, a machine is busy.
+AFTERMATH_SECONDS = 5.0
 
 
 @dataclass

@@ -11,6 +11,7 @@ import psycopg2
 import pytest
 from structlog.testing import capture_logs
 
+from app import patience
 from app.calls import Call
 from app.claims import Claim
 from app.errors import DatabaseError, GiveUp, PutBack
@@ -117,11 +118,13 @@ def test_the_passage_of_a_claim_is_settled_if_it_has_one(is_bound: bool) -> None
     assert database.asked == ([(SETTLE, (TICKET, 1, 11.0, 0.5))] if is_bound else [])
 
 
-def test_a_lost_session_is_tried_again_and_what_can_not_be_settled_is_said() -> None:
-    again = RecordedDatabase(answer(), psycopg2.OperationalError("gone"), [])
+def test_an_outage_is_sat_out_and_what_can_not_be_settled_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "PAUSE_SECONDS", 0.0)
+    outage = [psycopg2.OperationalError("gone")] * 3
+    again = RecordedDatabase(answer(), *outage, [])
     with passage(again, TICKET, QUOTA, hold_seconds=60.0):
         count_call(call())
-    assert again.asked[1] == again.asked[2] == (SETTLE, (TICKET, 1, 11.0, 0.5))
+    assert again.asked[1:] == [(SETTLE, (TICKET, 1, 11.0, 0.5))] * 4
     for failure in (DatabaseError("full\n"), psycopg2.DataError("bad\n")):
         with (
             capture_logs() as logs,

@@ -20,13 +20,13 @@ Answer = TypeVar("Answer")
 
 
 def patiently(ask: Callable[[], Answer]) -> Answer:
-    """The database's answer to a step of a run, asked for again through short outages."""
+    """The database's answer, asked for again through short outages."""
     for tries_left in reversed(range(TRIES)):
         try:
             return ask()
         except CONNECTION_ERRORS as error:
             if not tries_left:
                 raise
-            log.warning("progress of a run could not be written", error=str(error).strip())
+            log.warning("the database went away; it is asked again", error=str(error).strip())
             time.sleep(PAUSE_SECONDS)
     raise AssertionError("the last try returns or raises")
