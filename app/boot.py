@@ -23,6 +23,7 @@ from app.migrations import WORKER, newest_number
 from app.open_claims import open_claims
 from app.settings import Settings, settings
 from app.shutdown import ShutdownNotices
+from app.vacuum import VacuumsOwnTables
 
 #: periodiq's own limit on late messages, out of the way: a sweep asks the database whether it is due.
 STALE_TICK_SECONDS = 3_600
@@ -87,6 +88,7 @@ def build_broker(
             PeriodiqMiddleware(skip_delay=STALE_TICK_SECONDS),
             Heartbeat(configured),
             LimitKeeper(configured),
+            VacuumsOwnTables(configured),
             ShutdownNotices(),
             alerts.FlushAlerts(),
             StopsLostWork(configured),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, PositiveFloat, PositiveInt
+from pydantic import BaseModel, NonNegativeInt, PositiveFloat, PositiveInt
 
 from app.settings.fields import env
 
@@ -29,6 +29,16 @@ class Broker(BaseModel):
         "WORKER_RETENTION_DAYS",
         default=14.0,
         description="Finished claims and dead letters of the broker are deleted after this.",
+    )
+    vacuum_dead_rows: NonNegativeInt = env(
+        "WORKER_VACUUM_DEAD_ROWS",
+        default=1_000,
+        description="Dead rows with which a table of the worker's is vacuumed; 0 leaves it to autovacuum.",
+    )
+    vacuum_interval_seconds: PositiveFloat = env(
+        "WORKER_VACUUM_INTERVAL_SECONDS",
+        default=15.0,
+        description="How often each process looks for such tables, and least time between a table's vacuums.",
     )
     job_max_attempts: PositiveInt = env(
         "WORKER_JOB_MAX_ATTEMPTS", default=5, description="Errors a job may have before it fails for good."

@@ -43,6 +43,7 @@ FIRST: tuple[Check, ...] = (
 THEN: tuple[Check, ...] = (
     schema.check_triggers,
     schema.check_tables,
+    schema.check_vacuum,
     schema.check_publication,
     functions.check_functions,
     functions.check_shadows,

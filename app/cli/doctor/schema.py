@@ -9,6 +9,7 @@ from app.errors import DatabaseError
 from app.migrations import WORKER, pending_steps, read_steps
 from app.phoenix.subscription import BINDINGS
 from app.statements import touched_tables
+from app.vacuum import MAY_VACUUM
 
 _MIGRATE = "lf-worker migrate"
 
@@ -83,6 +84,16 @@ def check_tables(patient: Patient) -> Iterator[Finding]:
         )
     if not refused:
         yield Finding("tables", Level.FINE, f"{len({table for table, _ in needed})} may be used as needed")
+
+
+def check_vacuum(patient: Patient) -> Iterator[Finding]:
+    """Says who removes dead rows of our own tables."""
+    if not patient.settings.vacuum_dead_rows:
+        yield Finding("vacuum", Level.FINE, "left to autovacuum, as it is set")
+    elif patient.value(MAY_VACUUM):
+        yield Finding("vacuum", Level.FINE, "workers vacuum their own tables")
+    else:
+        yield Finding("vacuum", Level.FINE, "left to autovacuum: only the owner of the worker's tables may")
 
 
 def check_publication(patient: Patient) -> Iterator[Finding]:
