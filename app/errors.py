@@ -16,6 +16,8 @@ dashboards group by them. Messages are for people and never contain a key or a p
 
 from __future__ import annotations
 
+from uuid import UUID
+
 
 class WorkerError(Exception):
     """The root of every error this package raises on purpose."""
@@ -51,11 +53,17 @@ class GiveUp(JobError):
 
 
 class PutBack(JobError):
-    """Not now: another attempt, here or elsewhere, goes on with the job and nothing is counted."""
+    """Not now: another attempt, here or elsewhere, goes on with the job and nothing is counted.
 
-    def __init__(self, code: str, message: str, *, after_seconds: float = 0.0) -> None:
+    `ticket` has a place in line and may be called before the time is over.
+    """
+
+    def __init__(
+        self, code: str, message: str, *, after_seconds: float = 0.0, ticket: UUID | None = None
+    ) -> None:
         super().__init__(code, message)
         self.after_seconds = after_seconds
+        self.ticket = ticket
 
 
 class StaleClaim(JobError):

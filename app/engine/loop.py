@@ -129,6 +129,7 @@ class RunLoop:
                 self._take_in(item, page)
             case Parked():
                 self._progress.park(item.node_id)
+                self._waits.note(item.node_id, item.park.ticket)
                 page.park(item)
             case Trouble():
                 self._why_to_stop = item.error

@@ -165,6 +165,7 @@ def _parking(park: Park) -> Parking:
         after_ms=max(_milliseconds(park.until), 0) if isinstance(park.until, timedelta) else None,
         memo=park.memo,
         ask=park.ask,
+        ticket=park.ticket,
     )
 
 

@@ -168,7 +168,7 @@ class Trier:
 def _wait_for_turn(wait: PutBack, resumed: Resumed | None) -> Park:
     """Put a node down whose provider takes no call yet; what it remembers is kept for it."""
     until = timedelta(seconds=wait.after_seconds)
-    return Park(WaitingReason.TIMER, until, memo={_TURN: {"memo": _own_memo(resumed)}})
+    return Park(WaitingReason.TIMER, until, {_TURN: {"memo": _own_memo(resumed)}}, ticket=wait.ticket)
 
 
 def _own_memo(resumed: Resumed | None) -> JsonObject | None:

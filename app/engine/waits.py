@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from uuid import UUID
 
 from app.database import Database
 from app.engine.tries import Resumed
@@ -14,6 +15,8 @@ from app.workflow import NodeId, Progress
 
 #: How often a run that is at work looks whether its parked nodes have their turn.
 LOOK_SECONDS = 1.0
+#: The same while one of them stands in a provider's line: nobody else has the place that is kept for it.
+LOOK_IN_LINE_SECONDS = 0.25
 
 
 class Waits:
@@ -28,6 +31,7 @@ class Waits:
         self._progress = progress
         self._look_at = time.monotonic()
         self._resumed: dict[NodeId, Resumed] = {}
+        self._in_line: set[NodeId] = set()
 
     @property
     def next_look_at(self) -> float:
@@ -50,12 +54,19 @@ class Waits:
                 continue
             self._progress.begin(node_id)
             self._progress.park(node_id)
+            self.note(node_id, node.ticket)
+
+    def note(self, node_id: NodeId, ticket: UUID | None) -> None:
+        """A node was parked; with a `ticket`, it stands in a provider's line."""
+        if ticket is not None:
+            self._in_line.add(node_id)
+            self._look_at = min(self._look_at, time.monotonic() + LOOK_IN_LINE_SECONDS)
 
     def look(self) -> list[NodeId]:
         """The nodes that have their turn now, if it is time to look."""
         if time.monotonic() < self.next_look_at:
             return []
-        self._look_at = time.monotonic() + LOOK_SECONDS
+        self._look_at = time.monotonic() + (LOOK_IN_LINE_SECONDS if self._in_line else LOOK_SECONDS)
         return self._wake(self._ask(lambda: take_up(self._database, self._hold)))
 
     def put_down(self, worked_ms: int) -> list[NodeId]:
@@ -77,4 +88,5 @@ class Waits:
         for node in woken:
             self._resumed[str(node.node_id)] = Resumed(node.memo, node.answer)
             self._progress.wake(str(node.node_id))
+            self._in_line.discard(str(node.node_id))
         return [str(node.node_id) for node in woken]

@@ -23,6 +23,9 @@ from app.purse import paid_from
 
 log = structlog.get_logger(__name__)
 
+#: How often a thread that waits looks whether it was called: its place is kept for two seconds only.
+LOOK_SECONDS = 1.0
+
 
 @dataclass(frozen=True)
 class Quota:
@@ -103,9 +106,12 @@ def passage(
             break
         if time.monotonic() + wait_seconds > deadline:
             raise PutBack(
-                "provider.waiting", "the provider takes no more calls yet", after_seconds=wait_seconds
+                "provider.waiting",
+                "the provider takes no more calls yet",
+                after_seconds=wait_seconds,
+                ticket=ticket,
             )
-        time.sleep(wait_seconds)
+        time.sleep(min(wait_seconds, LOOK_SECONDS))
     with ExitStack() as around:
         if pass_["bound"]:
             around.enter_context(_settling(database, ticket))

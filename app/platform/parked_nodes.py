@@ -25,11 +25,15 @@ class TakenNode(BaseModel):
 
 
 class ParkedNode(TakenNode):
-    """A node as it was parked; `is_taken` if an attempt has begun its next turn already."""
+    """A node as it was parked, maybe with its place in a provider's line.
+
+    `is_taken` if an attempt has begun its next turn already.
+    """
 
     reason: str
     ask: dict[str, JsonValue] | None
     due_at: datetime | None
+    ticket: UUID | None
     is_taken: bool
 
 
@@ -55,7 +59,7 @@ def fetch_parked(database: Database, run_id: UUID) -> list[ParkedNode]:
     """Every node of a run that has ever waited, ended ones too."""
     rows = database.call(
         """
-        SELECT node_id, memo, worker.fn_given_answer(p) AS answer, reason, ask, due_at,
+        SELECT node_id, memo, worker.fn_given_answer(p) AS answer, reason, ask, due_at, ticket,
                taken_at IS NOT NULL AS is_taken
         FROM worker.parked_nodes p WHERE run_id = %s
         """,

@@ -75,6 +75,7 @@ class Parking(BaseModel):
     after_ms: NonNegativeInt | None = None
     memo: dict[str, JsonValue] = {}
     ask: dict[str, JsonValue] | None = None
+    ticket: UUID | None = None
 
 
 class NodeWrite(BaseModel):

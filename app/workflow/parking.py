@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import StrEnum
+from uuid import UUID
 
 from app.errors import WorkerError
 from app.workflow.values import JsonObject
@@ -28,7 +29,8 @@ class Park(WorkerError):  # noqa: N818 - an outcome, read aloud in except clause
     Its function is called again with the `memo` that it left and the answer, if one came. `until` is when
     that happens even without an answer: a time, or a delay on the database's clock; None waits for ever. A
     node that waits for other work may also be woken before, without an answer. `ask` is what people are
-    shown: it holds no secret.
+    shown: it holds no secret. A node that waits for its provider has a `ticket` in the provider's line and is
+    woken when that is called.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Park(WorkerError):  # noqa: N818 - an outcome, read aloud in except clause
         until: datetime | timedelta | None = None,
         memo: JsonObject | None = None,
         ask: JsonObject | None = None,
+        ticket: UUID | None = None,
     ) -> None:
         super().__init__(reason.value)
         if reason is WaitingReason.TIMER and until is None:
@@ -47,3 +50,4 @@ class Park(WorkerError):  # noqa: N818 - an outcome, read aloud in except clause
         self.until = until
         self.memo = memo or {}
         self.ask = ask
+        self.ticket = ticket

@@ -13,12 +13,15 @@ from app.broker import LeaseBroker
 from app.local.platform import Seeded, enqueue_lens_run, enqueue_lens_runs, ensure_model
 from app.local.provider_scenarios import RETRY_AFTER_SECONDS
 from app.local.provider_server import ProviderServer
+from app.local.seeds import seeded_id
 from app.local.workflows import NodeSeed, enqueue_workflow_run, make_workflow
 from tests.integration.conftest import running_worker
 from tests.sql import call
 from tests.waiting import eventually
 
 ONE_AT_A_TIME = json.dumps({"openai": {"concurrency": 1}})
+TWO_AT_A_TIME = json.dumps({"openai": {"concurrency": 2}})
+TEN_A_SECOND = json.dumps({"openai": {"requests_per_minute": 600}})
 
 
 def wait_until(connection: Connection, status: str, runs: int) -> None:
@@ -149,6 +152,50 @@ def test_nodes_that_wait_for_a_limit_are_put_down_and_end_all_the_same(
         )
     assert len(provider.calls) == 3
     assert call(connection, "SELECT count(*) FROM worker.passages") == 0
+
+
+def others_calls_before_a_workflow_has_had_its_own(
+    provider: ProviderServer, broker: LeaseBroker, connection: Connection
+) -> int:
+    """How many of one owner's many lens runs call while the three nodes of another owner's workflow wait."""
+    enqueue_lens_runs(connection, 400, model="gpt-4o", inputs={"prompt": "many"}, requester="ada")
+    nodes = {name: NodeSeed({"modelId": "gpt-4o"}, lens="greeting") for name in ("a", "b", "c")}
+    workflow = make_workflow(connection, nodes, [], owner="grace")
+    with running_worker(broker, "actors.lens_runs", "actors.workflow_runs", threads=8):
+        provider.wait_for_calls(20)
+        enqueue_workflow_run(
+            connection,
+            workflow.workflow_id,
+            inputs={"name": "Grace", "language": "English"},
+            triggered_by=seeded_id("person", "grace"),
+        )
+        eventually(
+            lambda: call(connection, "SELECT count(*) FROM worker.waiters WHERE NOT is_message"),
+            what="a node to wait",
+        )
+        before = len(provider.calls)
+        eventually(
+            lambda: sum(done.prompt != "many" for done in list(provider.calls)) == 3,
+            what="the nodes' calls",
+        )
+    prompts = [done.prompt for done in provider.calls]
+    last = max(place for place, prompt in enumerate(prompts) if prompt != "many")
+    return sum(prompt == "many" for prompt in prompts[before:last])
+
+
+@pytest.mark.environment(WORKER_PROVIDER_LIMITS=TEN_A_SECOND)
+def test_nodes_have_their_turn_among_many_runs_of_another_owner(
+    provider: ProviderServer, broker: LeaseBroker, connection: Connection, seeded: Seeded
+) -> None:
+    assert others_calls_before_a_workflow_has_had_its_own(provider, broker, connection) <= 20
+
+
+@pytest.mark.environment(WORKER_PROVIDER_LIMITS=TWO_AT_A_TIME)
+def test_nodes_have_their_turn_where_few_may_call_at_a_time(
+    provider: ProviderServer, broker: LeaseBroker, connection: Connection, seeded: Seeded
+) -> None:
+    provider.latency_seconds = 0.1
+    assert others_calls_before_a_workflow_has_had_its_own(provider, broker, connection) <= 20
 
 
 @pytest.mark.environment(WORKER_HEARTBEAT_INTERVAL_MS="100")

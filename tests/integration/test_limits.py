@@ -72,9 +72,11 @@ def test_no_minute_sees_more_calls_than_the_limit_and_most_of_it_is_used(connect
     limit(connection, requests_per_minute=120)
     went: list[float] = []
     began = time.monotonic()
+    ticket = uuid4()
     for tick in range(720):
-        while take(connection) == 0:
+        while take(connection, ticket) == 0:
             went.append(tick / 4 + time.monotonic() - began)
+            ticket = uuid4()
         fill = "UPDATE worker.buckets SET filled_at = filled_at - interval '0.25 s' RETURNING true"
         call(connection, fill)
     busiest = max(sum(start <= at < start + 60 for at in went) for start in went)
@@ -103,11 +105,11 @@ def test_a_call_must_pass_its_providers_limit_and_its_models(connection: Connect
 
 def test_no_more_calls_at_once_than_allowed_and_a_settled_one_makes_room(connection: Connection) -> None:
     limit(connection, concurrency=2)
-    first = uuid4()
+    first, third = uuid4(), uuid4()
     assert [take(connection, first), take(connection)] == [0, 0]
-    assert take(connection) > 0
+    assert take(connection, third) > 0
     call(connection, "SELECT worker.settle_passage(%s)::text", first)
-    assert take(connection) == 0
+    assert take(connection, third) == 0
 
 
 def test_the_place_of_a_worker_that_died_is_free_after_a_while_or_when_its_ticket_comes_again(
@@ -211,6 +213,81 @@ def test_who_was_called_and_does_not_come_is_passed_over(connection: Connection)
     assert take(connection, next_) == 0
     pass_time(connection, 11)
     assert take(connection, gone) == 0
+
+
+def test_a_place_is_kept_for_a_node_that_was_called_and_whoever_is_behind_has_the_next_one(
+    connection: Connection,
+) -> None:
+    limit(connection, concurrency=2)
+    under_way = [uuid4(), uuid4()]
+    assert [take(connection, ticket) for ticket in under_way] == [0, 0]
+    node, behind = uuid4(), uuid4()
+    assert take(connection, node) > 0
+    assert take(connection, behind) > 0
+    settle = "SELECT worker.settle_passage(%s)::text"
+    call(connection, settle, under_way[0])
+    assert take(connection, behind) > 0
+    call(connection, settle, under_way[1])
+    assert take(connection, behind) == 0
+    assert take(connection) > 0
+    assert take(connection, node) == 0
+
+
+def test_a_node_that_was_called_and_does_not_come_loses_its_place_but_not_its_rank(
+    connection: Connection,
+) -> None:
+    limit(connection, concurrency=1)
+    under_way, node, behind = uuid4(), uuid4(), uuid4()
+    assert take(connection, under_way) == 0
+    assert take(connection, node) > 0
+    assert take(connection, behind) > 0
+    call(connection, "SELECT worker.settle_passage(%s)::text", under_way)
+    assert take(connection, behind) > 0
+    pass_time(connection, 2.1)
+    assert take(connection, behind) == 0
+    assert take(connection, node) > 0
+    third = uuid4()
+    assert take(connection, third) > 0
+    call(connection, "SELECT worker.settle_passage(%s)::text", behind)
+    assert take(connection, third) > 0
+    assert take(connection, node) == 0
+
+
+def test_as_many_nodes_are_called_as_there_is_room_for(connection: Connection) -> None:
+    limit(connection, requests_per_minute=300)
+    assert [take(connection) for _ in range(6)] == [0] * 6
+    nodes = [uuid4() for _ in range(9)]
+    assert min(take(connection, node) for node in nodes) > 0
+    pass_time(connection, 0.9)
+    call(connection, "UPDATE worker.waiters SET called_at = NULL RETURNING true")
+    call(connection, "SELECT worker.fn_call_when_there_is_room('openai', '*', 'platform')::text")
+    called = call(connection, "SELECT count(*) FROM worker.waiters WHERE called_at <= clock_timestamp()")
+    assert 4 <= called <= 6
+    assert sum(take(connection, node) == 0 for node in nodes) <= 6
+
+
+def test_a_node_that_is_called_before_it_is_parked_has_its_turn_at_once(connection: Connection) -> None:
+    limit(connection, concurrency=1)
+    under_way, node, run = uuid4(), uuid4(), uuid4()
+    assert take(connection, under_way) == 0
+    assert take(connection, node) > 0
+    call(connection, "SELECT worker.settle_passage(%s)::text", under_way)
+    parked = {"reason": "timer", "after_ms": 600_000, "ticket": str(node)}
+    park = "SELECT worker.fn_park_nodes(%s, %s)::text"
+    call(connection, park, run, Json([{"node_id": str(uuid4()), "parked": parked}]))
+    assert call(connection, "SELECT due_at <= clock_timestamp() FROM worker.parked_nodes")
+
+
+def test_a_node_that_is_parked_when_it_is_called_has_its_turn_at_once(connection: Connection) -> None:
+    limit(connection, concurrency=1)
+    under_way, node, run = uuid4(), uuid4(), uuid4()
+    assert take(connection, under_way) == 0
+    assert take(connection, node) > 0
+    parked = {"reason": "timer", "after_ms": 600_000, "ticket": str(node)}
+    park = "SELECT worker.fn_park_nodes(%s, %s)::text"
+    call(connection, park, run, Json([{"node_id": str(uuid4()), "parked": parked}]))
+    call(connection, "SELECT worker.settle_passage(%s)::text", under_way)
+    assert call(connection, "SELECT due_at <= clock_timestamp() FROM worker.parked_nodes")
 
 
 def test_who_passes_calls_the_next_ticket_by_its_message(connection: Connection) -> None:

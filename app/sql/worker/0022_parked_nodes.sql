@@ -13,6 +13,8 @@ CREATE TABLE worker.parked_nodes (
     due_at timestamptz,
     -- what the node left for its next turn
     memo jsonb NOT NULL DEFAULT '{}',
+    -- its place in the line of a provider's limit, if that is what it waits for
+    ticket uuid,
     -- what people are asked
     ask jsonb,
     parked_at timestamptz NOT NULL DEFAULT now(),
@@ -25,6 +27,7 @@ CREATE TABLE worker.parked_nodes (
 ) WITH (fillfactor = 80);
 
 CREATE INDEX parked_nodes_parked ON worker.parked_nodes (parked_at);
+CREATE INDEX parked_nodes_ticket ON worker.parked_nodes (ticket) WHERE ticket IS NOT NULL;
 
 CREATE VIEW worker.waiting_nodes AS
     SELECT p.run_id, p.node_id, w.title AS workflow, n.label AS node, p.reason, p.ask, p.parked_at, p.due_at
@@ -35,21 +38,29 @@ CREATE VIEW worker.waiting_nodes AS
     WHERE p.taken_at IS NULL AND p.answer IS NULL AND r.status IN ('running', 'streaming', 'recovered');
 COMMENT ON VIEW worker.waiting_nodes IS 'Nodes of workflow runs that wait for a time, a person or other work.';
 
--- Park the nodes among p_results that have a key `parked`: {reason, due_at or after_ms, memo, ask}. A delay is
--- counted on the database's clock. A node that waits anew waits for a new answer.
+-- Park the nodes among p_results that have a key `parked`: {reason, due_at or after_ms, memo, ask, ticket}. A delay
+-- is counted on the database's clock. A node that waits anew waits for a new answer; one whose ticket was called
+-- meanwhile has its turn when it was called for.
 CREATE FUNCTION worker.fn_park_nodes(p_run_id uuid, p_results jsonb) RETURNS void
-LANGUAGE sql SET search_path = '' AS $$
-    INSERT INTO worker.parked_nodes AS p (run_id, node_id, reason, due_at, memo, ask)
+LANGUAGE plpgsql SET search_path = '' AS $$
+BEGIN
+    -- Who is just calling one of them doesn't find it parked yet: so be told of it here.
+    PERFORM FROM worker.waiters w
+    WHERE w.ticket IN (SELECT (x.parked ->> 'ticket')::uuid FROM jsonb_to_recordset(p_results) AS x (parked jsonb))
+    ORDER BY w.provider, w.model, w.key, w.tag FOR SHARE;
+    INSERT INTO worker.parked_nodes AS p (run_id, node_id, reason, due_at, memo, ask, ticket)
     SELECT p_run_id, x.node_id, x.parked ->> 'reason',
-           coalesce((x.parked ->> 'due_at')::timestamptz,
-                    clock_timestamp() + (x.parked ->> 'after_ms')::bigint * interval '1 millisecond'),
-           coalesce(x.parked -> 'memo', '{}'), x.parked -> 'ask'
+           least(coalesce((x.parked ->> 'due_at')::timestamptz,
+                          clock_timestamp() + (x.parked ->> 'after_ms')::bigint * interval '1 millisecond'),
+                 (SELECT w.called_at FROM worker.waiters w WHERE w.ticket = (x.parked ->> 'ticket')::uuid)),
+           coalesce(x.parked -> 'memo', '{}'), x.parked -> 'ask', (x.parked ->> 'ticket')::uuid
     FROM jsonb_to_recordset(p_results) AS x (node_id uuid, parked jsonb)
     WHERE x.parked IS NOT NULL
     ON CONFLICT (run_id, node_id) DO UPDATE
     SET reason = excluded.reason, due_at = excluded.due_at, memo = excluded.memo, ask = excluded.ask,
-        parked_at = now(), answer = NULL, answered_by = NULL, answered_at = NULL, taken_at = NULL
-$$;
+        ticket = excluded.ticket, parked_at = now(), answer = NULL, answered_by = NULL, answered_at = NULL,
+        taken_at = NULL;
+END $$;
 
 -- An answer as its node gets it: {data, by, at}; null where none came.
 CREATE FUNCTION worker.fn_given_answer(p_node worker.parked_nodes) RETURNS jsonb
@@ -106,6 +117,8 @@ BEGIN
     IF v_verdict <> 'ours' THEN
         RETURN jsonb_build_object('verdict', v_verdict, 'taken', '[]'::jsonb);
     END IF;
+    -- So that whoever calls a node either is heard here or finds the message waiting.
+    PERFORM FROM dramatiq.queue q WHERE q.message_id = p_message_id FOR UPDATE;
     v_taken := worker.fn_take_up_nodes(p_run_id);
     IF v_taken <> '[]' THEN
         RETURN jsonb_build_object('verdict', v_verdict, 'taken', v_taken);
@@ -126,22 +139,50 @@ BEGIN
     RETURN jsonb_build_object('verdict', v_verdict, 'taken', v_taken);
 END $$;
 
--- Have a run that was put down go on now. False when it isn't put down.
-CREATE FUNCTION worker.fn_wake_run(p_run_id uuid) RETURNS boolean
+-- The messages whose open claims are those of a run, or of its team.
+CREATE FUNCTION worker.fn_messages_of_run(p_run_id uuid) RETURNS SETOF uuid
+LANGUAGE sql STABLE SET search_path = '' AS $$
+    SELECT c.message_id FROM worker.claims c
+    LEFT JOIN agents.team_runs t ON c.kind = 'team_run' AND t.id = c.job
+    WHERE coalesce(t.workflow_run_id, c.job) = p_run_id AND c.finished_at IS NULL
+$$;
+
+-- Have a run that was put down go on now, or at p_at. False when it isn't put down.
+CREATE FUNCTION worker.fn_wake_run(p_run_id uuid, p_at timestamptz DEFAULT now()) RETURNS boolean
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     v_queue text;
 BEGIN
-    UPDATE dramatiq.queue q SET mtime = now()
-    FROM worker.claims c LEFT JOIN agents.team_runs t ON c.kind = 'team_run' AND t.id = c.job
-    WHERE coalesce(t.workflow_run_id, c.job) = p_run_id AND c.finished_at IS NULL
-      AND q.message_id = c.message_id AND q.state IS NOT DISTINCT FROM 'queued' AND q.mtime > now()
+    UPDATE dramatiq.queue q SET mtime = p_at
+    FROM worker.fn_messages_of_run(p_run_id) AS m
+    WHERE q.message_id = m AND q.state IS NOT DISTINCT FROM 'queued' AND q.mtime > p_at
     RETURNING q.queue_name INTO v_queue;
     IF v_queue IS NULL THEN
         RETURN false;
     END IF;
-    PERFORM pg_notify('dramatiq.' || v_queue || '.enqueue', '');
+    PERFORM pg_notify('dramatiq.' || v_queue || '.enqueue', CASE WHEN p_at > clock_timestamp() THEN 'delayed' ELSE '' END);
     RETURN true;
+END $$;
+
+-- Have the node that waits in a line for its provider come at p_at, unless it comes before. A row that is locked
+-- is that of a node which is just being parked or taken up.
+CREATE FUNCTION worker.fn_wake_node_in_line(p_ticket uuid, p_at timestamptz) RETURNS void
+LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    v_run uuid := (
+        SELECT n.run_id FROM worker.parked_nodes n
+        WHERE n.ticket = p_ticket AND n.taken_at IS NULL AND n.due_at > p_at);
+BEGIN
+    IF v_run IS NULL THEN
+        RETURN;
+    END IF;
+    PERFORM FROM worker.fn_messages_of_run(v_run) AS m JOIN dramatiq.queue q ON q.message_id = m FOR UPDATE OF q;
+    UPDATE worker.parked_nodes p SET due_at = p_at
+    FROM (SELECT n.run_id, n.node_id FROM worker.parked_nodes n
+          WHERE n.ticket = p_ticket AND n.taken_at IS NULL AND n.due_at > p_at
+          FOR NO KEY UPDATE SKIP LOCKED) AS parked
+    WHERE p.run_id = parked.run_id AND p.node_id = parked.node_id;
+    PERFORM worker.fn_wake_run(v_run, p_at);
 END $$;
 
 -- Other work is done that a run waits for: its nodes that wait for that, or the one that is named, have their

@@ -71,7 +71,9 @@ CREATE TABLE worker.passages (
 CREATE INDEX passages_expiry ON worker.passages (provider, model, key, expires_at);
 
 -- Who waits for a bucket, in the order of tags: an owner's tickets are a step of 1 / weight apart, behind its
--- own but not behind all that others queued (start-time fair queueing). Whoever passes calls the next one.
+-- own but not behind all that others queued (start-time fair queueing). Whoever passes calls the next one. A
+-- message that is called comes in an instant. A node comes when its run looks next, and until then a place is kept
+-- for it: those behind it pass only where there is room for one more.
 CREATE TABLE worker.waiters (
     ticket uuid PRIMARY KEY,
     provider text NOT NULL,
@@ -79,7 +81,7 @@ CREATE TABLE worker.waiters (
     key text NOT NULL,
     owner text NOT NULL,
     tag double precision NOT NULL,
-    -- a waiting message can be called; a workflow's node looks by itself
+    -- or else a workflow's node
     is_message boolean NOT NULL,
     since timestamptz NOT NULL DEFAULT clock_timestamp(),
     -- when it was last called to come; one that doesn't is passed over
@@ -245,13 +247,34 @@ BEGIN
     RETURN v_count;
 END $$;
 
--- Fill a bucket up to now and lock it; say what a call reserves, in how many seconds there may be room for one
--- (0: there is), and how many pass a second. The rate stays so far below the limit, and the bucket so small,
+-- For how many nodes that were called a place is kept in a bucket, ahead of everybody else or of p_ticket.
+CREATE FUNCTION worker.fn_kept_places(p_provider text, p_model text, p_key text, p_ticket uuid) RETURNS integer
+LANGUAGE plpgsql STABLE SET search_path = '' SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+DECLARE
+    v_from double precision := worker.fn_known_line_from(p_provider, p_model, p_key);
+    v_waiter worker.waiters;
+    v_count integer := 0;
+BEGIN
+    FOR v_waiter IN
+        SELECT * FROM worker.waiters w
+        WHERE w.provider = p_provider AND w.model = p_model AND w.key = p_key AND w.tag >= v_from
+          AND (w.called_at IS NULL OR w.called_at > clock_timestamp() - interval '2 seconds')
+        ORDER BY w.tag
+    LOOP
+        EXIT WHEN v_waiter.ticket = p_ticket OR v_waiter.is_message
+            OR v_waiter.called_at IS NULL OR v_waiter.called_at > clock_timestamp();
+        v_count := v_count + 1;
+    END LOOP;
+    RETURN v_count;
+END $$;
+
+-- Fill a bucket up to now and lock it; say what a call reserves, in how many seconds there may be room for p_ticket,
+-- or else for one more (0: there is), and how many pass a second. The rate stays so far below the limit, and the bucket so small,
 -- that no minute, wherever it begins, sees more than the limit: capacity + 60 s of refill is 99 % of it. A
 -- bucket that holds more than one call loses nothing when the next one comes a little late.
 CREATE FUNCTION worker.fn_fill_bucket(
     p_provider text, p_model text, p_key text, p_requests_per_minute double precision,
-    p_tokens_per_minute double precision, p_concurrency integer,
+    p_tokens_per_minute double precision, p_concurrency integer, p_ticket uuid,
     OUT tag double precision, OUT reserve double precision, OUT soonest_seconds double precision,
     OUT pace double precision
 ) LANGUAGE plpgsql SET search_path = '' AS $$
@@ -259,6 +282,7 @@ DECLARE
     v_bucket worker.buckets;
     v_now timestamptz;
     v_seconds double precision;
+    v_kept integer;
     v_most_requests double precision :=
         greatest(1, least(2, p_requests_per_minute / 30), p_requests_per_minute / 50);
     v_most_tokens double precision;
@@ -281,12 +305,13 @@ BEGIN
     v_bucket.line_from := worker.fn_line_from(v_bucket);
     v_bucket.filled_at := v_now;
     PERFORM worker.fn_write_bucket(v_bucket);
+    v_kept := worker.fn_kept_places(p_provider, p_model, p_key, p_ticket);
     tag := v_bucket.tag;
     pace := least(v_request_rate, v_token_rate / nullif(coalesce(v_bucket.mean_tokens, reserve), 0),
                   p_concurrency / v_bucket.seconds_per_call);
-    soonest_seconds := greatest(0, (1 - v_bucket.requests) / v_request_rate,
-                                (reserve - v_bucket.tokens) / v_token_rate,
-                                CASE WHEN p_concurrency <= v_bucket.under_way
+    soonest_seconds := greatest(0, (1 + v_kept - v_bucket.requests) / v_request_rate,
+                                ((1 + v_kept) * reserve - v_bucket.tokens) / v_token_rate,
+                                CASE WHEN p_concurrency <= v_bucket.under_way + v_kept
                                 THEN v_bucket.seconds_per_call / p_concurrency END);
 END $$;
 
@@ -325,7 +350,7 @@ LANGUAGE sql STABLE SET search_path = '' AS $$
     ORDER BY 1
 $$;
 
--- The first in a bucket's line of those who come when they are called.
+-- The first in a bucket's line but for those who were called, and whose place is kept.
 CREATE FUNCTION worker.fn_first_in_line(p_provider text, p_model text, p_key text) RETURNS worker.waiters
 LANGUAGE plpgsql STABLE SET search_path = '' SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
@@ -333,15 +358,17 @@ DECLARE
     v_first worker.waiters;
 BEGIN
     SELECT * INTO v_first FROM worker.waiters w
-    WHERE w.provider = p_provider AND w.model = p_model AND w.key = p_key AND w.tag >= v_from AND w.is_message
+    WHERE w.provider = p_provider AND w.model = p_model AND w.key = p_key AND w.tag >= v_from
+      AND (w.is_message OR w.called_at IS NULL OR w.called_at > clock_timestamp())
       AND (w.called_at IS NULL OR w.called_at > clock_timestamp() - interval '2 seconds')
     ORDER BY w.tag LIMIT 1;
     RETURN v_first;
 END $$;
 
--- Have the first in a line come in p_seconds, unless it comes before.
+-- Have the first in a line come in p_seconds, unless it comes before; true if that is a node that is to come now,
+-- so that there may be room for another one.
 CREATE FUNCTION worker.fn_call_next(p_provider text, p_model text, p_key text, p_seconds double precision)
-RETURNS void
+RETURNS boolean
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     v_first worker.waiters := worker.fn_first_in_line(p_provider, p_model, p_key);
@@ -349,15 +376,20 @@ DECLARE
     v_queue text;
 BEGIN
     IF v_first.ticket IS NULL OR v_first.called_at <= v_at THEN
-        RETURN;
+        RETURN false;
     END IF;
     UPDATE worker.waiters w SET called_at = v_at WHERE w.ticket = v_first.ticket;
+    IF NOT v_first.is_message THEN
+        PERFORM worker.fn_wake_node_in_line(v_first.ticket, v_at);
+        RETURN p_seconds = 0;
+    END IF;
     UPDATE dramatiq.queue q SET mtime = v_at
     WHERE q.message_id = v_first.ticket AND q.state IS NOT DISTINCT FROM 'queued' AND q.mtime > v_at
     RETURNING q.queue_name INTO v_queue;
     IF v_queue IS NOT NULL THEN
         PERFORM pg_notify('dramatiq.' || v_queue || '.enqueue', CASE WHEN p_seconds > 0 THEN 'delayed' ELSE '' END);
     END IF;
+    RETURN false;
 END $$;
 
 -- The tag of an owner's new ticket in a line. Asked under the lock of the line's bucket.
@@ -433,7 +465,7 @@ BEGIN
     PERFORM worker.settle_passage(p_ticket);
     FOR v_limit IN SELECT * FROM worker.fn_limits_of(v_provider, p_model, p_key) LOOP
         SELECT * INTO v_bucket FROM worker.fn_fill_bucket(v_provider, v_limit.model, p_key,
-            v_limit.requests_per_minute, v_limit.tokens_per_minute, v_limit.concurrency);
+            v_limit.requests_per_minute, v_limit.tokens_per_minute, v_limit.concurrency, p_ticket);
         v_first := worker.fn_first_in_line(v_provider, v_limit.model, p_key);
         IF v_bucket.soonest_seconds > 0 OR v_first.ticket <> p_ticket THEN
             v_tag := worker.fn_stand_in_line(
@@ -462,14 +494,16 @@ CREATE FUNCTION worker.fn_wait_in_line_ms(
 ) RETURNS integer
 LANGUAGE plpgsql SET search_path = '' SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
-    v_from double precision := worker.fn_known_line_from(p_provider, p_model, p_key);
+    v_first worker.waiters := worker.fn_first_in_line(p_provider, p_model, p_key);
     v_weights double precision;
 BEGIN
-    IF NOT EXISTS (SELECT FROM worker.waiters w WHERE w.provider = p_provider AND w.model = p_model
-                   AND w.key = p_key AND w.tag >= v_from AND w.tag < p_tag) THEN
+    -- A message that asks comes again by itself, and can't be called before it is put back.
+    IF v_first.tag < p_tag OR NOT v_first.is_message THEN
+        PERFORM worker.fn_call_next(p_provider, p_model, p_key, p_soonest_seconds);
+    END IF;
+    IF v_first.tag >= p_tag THEN
         RETURN greatest(1, ceil(p_soonest_seconds * 1000));
     END IF;
-    PERFORM worker.fn_call_next(p_provider, p_model, p_key, p_soonest_seconds);
     SELECT sum(worker.fn_owner_weight(l.owner)) INTO v_weights FROM (
         SELECT l.owner FROM worker.lines l
         WHERE l.provider = p_provider AND l.model = p_model AND l.key = p_key AND l.last_tag > p_passed
@@ -501,22 +535,21 @@ BEGIN
     END LOOP;
 END $$;
 
--- Have the first of a bucket's line come when there may be room for it; nothing where nobody waits.
+-- Have the first of a bucket's line come when there may be room for it, and as many nodes as there is room for;
+-- nothing where nobody waits.
 CREATE FUNCTION worker.fn_call_when_there_is_room(p_provider text, p_model text, p_key text) RETURNS void
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     v_limit record;
     v_bucket record;
 BEGIN
-    IF (worker.fn_first_in_line(p_provider, p_model, p_key)).ticket IS NULL THEN
-        RETURN;
-    END IF;
-    SELECT * INTO v_limit FROM worker.fn_limits_of(p_provider, p_model, p_key) AS l WHERE l.model = p_model;
-    IF FOUND THEN
+    WHILE (worker.fn_first_in_line(p_provider, p_model, p_key)).ticket IS NOT NULL LOOP
+        SELECT * INTO v_limit FROM worker.fn_limits_of(p_provider, p_model, p_key) AS l WHERE l.model = p_model;
+        EXIT WHEN NOT FOUND;
         SELECT * INTO v_bucket FROM worker.fn_fill_bucket(p_provider, p_model, p_key,
-            v_limit.requests_per_minute, v_limit.tokens_per_minute, v_limit.concurrency);
-        PERFORM worker.fn_call_next(p_provider, p_model, p_key, v_bucket.soonest_seconds);
-    END IF;
+            v_limit.requests_per_minute, v_limit.tokens_per_minute, v_limit.concurrency, NULL);
+        EXIT WHEN NOT worker.fn_call_next(p_provider, p_model, p_key, v_bucket.soonest_seconds);
+    END LOOP;
 END $$;
 
 -- A call is over: give back what it did not take, and call the next one. p_calls is 0 when none was made,

@@ -89,15 +89,15 @@ def test_where_no_limit_binds_there_is_nothing_to_settle() -> None:
     assert database.asked == [ASKED]
 
 
-def test_a_short_wait_is_waited_for(naps: list[float]) -> None:
+def test_a_short_wait_is_waited_for_and_who_waits_asks_every_second(naps: list[float]) -> None:
     database = RecordedDatabase(answer(1_500), answer(500), answer(), [])
     with passage(database, TICKET, QUOTA, hold_seconds=60.0, patience_seconds=2.0):
         pass
-    assert naps == [1.5, 0.5]
+    assert naps == [1.0, 0.5]
     assert database.asked[:3] == [ASKED] * 3
 
 
-@pytest.mark.parametrize(("patience", "waits"), [({}, [1]), ({"patience_seconds": 2.0}, [1_500, 501])])
+@pytest.mark.parametrize(("patience", "waits"), [({}, [1]), ({"patience_seconds": 2.0}, [900, 1_101])])
 def test_a_wait_that_is_too_long_puts_the_work_back(
     patience: dict[str, float], waits: list[int], naps: list[float]
 ) -> None:
@@ -106,6 +106,7 @@ def test_a_wait_that_is_too_long_puts_the_work_back(
         raise AssertionError("must not begin")
     assert (refused.value.code, refused.value.after_seconds) == ("provider.waiting", waits[-1] / 1000)
     assert refused.value.message == "the provider takes no more calls yet"
+    assert refused.value.ticket == TICKET
     assert sum(naps) == sum(waits[:-1]) / 1000
 
 
