@@ -26,13 +26,15 @@ def add_missing_tickets() -> None:
 @sweep("*/10 * * * *", missed=Missed.SKIP)
 def prune() -> None:
     """Delete claims and dead letters that ended long ago, a small batch at a time."""
-    deleted = 0
+    deleted, reached = 0, None
     for _ in range(MAX_PRUNE_BATCHES):
         batch = database().call(
-            "SELECT worker.prune(%s * interval '1 day') AS rows", (settings().retention_days,)
-        )[0]["rows"]
-        deleted += batch
-        if not batch:
+            "SELECT deleted, reached::text FROM worker.prune(%s * interval '1 day', p_from => %s)",
+            (settings().retention_days, reached),
+        )[0]
+        deleted += batch["deleted"]
+        reached = batch["reached"]
+        if not batch["deleted"]:
             break
     if deleted:
         log.info("pruned", rows=deleted)

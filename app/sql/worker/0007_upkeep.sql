@@ -1,31 +1,46 @@
 -- Retention: what has ended is deleted after a while, a small batch a statement, so that no sweep holds
 -- many rows locked or leaves much work to autovacuum at once.
 
--- Delete one batch of everything that ended longer ago than that, and say how many rows went.
-CREATE FUNCTION worker.prune(p_older_than interval, p_batch integer DEFAULT 1000) RETURNS integer
-LANGUAGE plpgsql SET search_path = '' AS $$
+-- Delete one batch of everything that ended longer ago than that, and say how many rows went and up to where. A
+-- next batch that begins there needn't walk over what this one deleted.
+CREATE FUNCTION worker.prune(
+    p_older_than interval, p_batch integer DEFAULT 1000, p_from timestamptz[] DEFAULT NULL,
+    OUT deleted integer, OUT reached timestamptz[]
+)
+LANGUAGE plpgsql SET search_path = '' SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
-    v_claims integer;
-    v_messages integer;
-    v_calls integer;
+    v_from timestamptz[] := coalesce(p_from, array_fill('-infinity'::timestamptz, ARRAY[3]));
+    v_claims record;
+    v_messages record;
+    v_calls record;
 BEGIN
-    DELETE FROM worker.claims c WHERE c.message_id IN (
-        SELECT o.message_id FROM worker.claims o WHERE o.finished_at < now() - p_older_than
-        ORDER BY o.finished_at LIMIT p_batch FOR UPDATE SKIP LOCKED);
-    GET DIAGNOSTICS v_claims = ROW_COUNT;
-    DELETE FROM dramatiq.queue q WHERE q.message_id IN (
-        SELECT o.message_id FROM dramatiq.queue o
-        WHERE o.state IN ('rejected', 'done') AND o.mtime < now() - p_older_than
-        ORDER BY o.mtime LIMIT p_batch FOR UPDATE SKIP LOCKED);
-    GET DIAGNOSTICS v_messages = ROW_COUNT;
-    DELETE FROM worker.provider_calls c WHERE c.ctid = ANY (ARRAY(
-        SELECT o.ctid FROM worker.provider_calls o WHERE o.ended_at < now() - p_older_than
-        ORDER BY o.ended_at LIMIT p_batch FOR UPDATE SKIP LOCKED));
-    GET DIAGNOSTICS v_calls = ROW_COUNT;
-    RETURN v_claims + v_messages + v_calls;
+    WITH gone AS (
+        DELETE FROM worker.claims c WHERE c.ctid = ANY (ARRAY(
+            SELECT o.ctid FROM worker.claims o
+            WHERE o.finished_at >= v_from[1] AND o.finished_at < now() - p_older_than
+            ORDER BY o.finished_at LIMIT p_batch FOR UPDATE SKIP LOCKED))
+        RETURNING c.finished_at)
+    SELECT count(*) AS rows, max(g.finished_at) AS last INTO v_claims FROM gone g;
+    WITH gone AS (
+        DELETE FROM dramatiq.queue q WHERE q.ctid = ANY (ARRAY(
+            SELECT o.ctid FROM dramatiq.queue o
+            WHERE o.state IN ('rejected', 'done') AND o.mtime >= v_from[2] AND o.mtime < now() - p_older_than
+            ORDER BY o.mtime LIMIT p_batch FOR UPDATE SKIP LOCKED))
+        RETURNING q.mtime)
+    SELECT count(*) AS rows, max(g.mtime) AS last INTO v_messages FROM gone g;
+    WITH gone AS (
+        DELETE FROM worker.provider_calls c WHERE c.ctid = ANY (ARRAY(
+            SELECT o.ctid FROM worker.provider_calls o
+            WHERE o.ended_at >= v_from[3] AND o.ended_at < now() - p_older_than
+            ORDER BY o.ended_at LIMIT p_batch FOR UPDATE SKIP LOCKED))
+        RETURNING c.ended_at)
+    SELECT count(*) AS rows, max(g.ended_at) AS last INTO v_calls FROM gone g;
+    deleted := v_claims.rows + v_messages.rows + v_calls.rows;
+    reached := ARRAY[greatest(v_from[1], v_claims.last), greatest(v_from[2], v_messages.last),
+                     greatest(v_from[3], v_calls.last)];
 END $$;
 
-REVOKE EXECUTE ON FUNCTION worker.prune(interval, integer) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION worker.prune(interval, integer, timestamptz[]) FROM PUBLIC;
 
 -- What waits, runs and has failed in each queue, for people.
 CREATE VIEW worker.queues AS
