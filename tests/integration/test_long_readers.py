@@ -9,12 +9,16 @@ from __future__ import annotations
 import pytest
 
 from app.local.platform import Seeded
+from tests.integration.budget_rows import set_budget, set_price, use
 from tests.integration.hot_path import STEPS, HotPath, long_reader
 from tests.sql import Connection, call
 
 #: What a step may look at more after a thousand jobs than after a hundred: indexes grow by a level, and
 #: entries of equal keys stand on more than one page. A dead row of each job would make hundreds.
 MORE_PAGES = 25
+
+#: The same for each of many calls that are held for and settled.
+MORE_PAGES_OF_A_CALL = 16
 
 _TAKING_TURNS = """
     CREATE FUNCTION pg_temp.take(p_ticket uuid) RETURNS integer LANGUAGE sql AS $$
@@ -32,6 +36,27 @@ _TAKING_TURNS = """
         ASSERT pg_temp.take(v_second) = 0;
         PERFORM worker.settle_passage(v_second);
     END $$;
+"""
+
+#: A call of which nobody tells stands before all that come after it.
+_PAYING = """
+    CREATE FUNCTION pg_temp.hold(p_hold uuid) RETURNS void LANGUAGE plpgsql AS $$
+    BEGIN
+        ASSERT (SELECT h.verdict FROM worker.hold_budget(
+            p_hold, 'ada', gen_random_uuid(), false, 'acme', 'big', 2, 0, 0, 0, 600) AS h) = 'held';
+    END $$;
+    CREATE FUNCTION pg_temp.pay(p_calls integer) RETURNS void LANGUAGE plpgsql AS $$
+    DECLARE
+        v_hold uuid;
+    BEGIN
+        FOR i IN 1..p_calls LOOP
+            v_hold := gen_random_uuid();
+            PERFORM pg_temp.hold(v_hold);
+            PERFORM worker.settle_holds(jsonb_build_array(jsonb_build_object(
+                'hold', v_hold, 'provider', 'acme', 'model', 'big', 'age_ms', 0, 'tokens_in', 1)));
+        END LOOP;
+    END $$;
+    SELECT pg_temp.hold(gen_random_uuid());
 """
 
 
@@ -99,3 +124,22 @@ def test_a_ticket_behind_many_of_the_same_owner_costs_no_more_than_the_first(pat
             path.repeat("enqueue", tickets)
             pages.append(path.pages_of("SELECT pg_temp.enqueue()"))
     assert pages[1] <= pages[0] + MORE_PAGES
+
+
+def test_a_call_under_budgets_costs_no_more_for_those_that_were_paid_before(
+    connection: Connection, dsn: str
+) -> None:
+    path, pages, calls_counted = HotPath(connection), [], 64
+    set_price(connection)
+    for period in ("day", "month", "total"):
+        set_budget(connection, 100, period)
+    connection.cursor().execute(_PAYING)
+    with long_reader(dsn):
+        for calls in (100, 900):
+            connection.cursor().execute(
+                "DO $$ BEGIN FOR i IN 1..%s LOOP PERFORM pg_temp.pay(1); COMMIT; END LOOP; END $$", (calls,)
+            )
+            pages.append(path.pages_of(f"SELECT pg_temp.pay({calls_counted})"))
+    assert pages[1] <= pages[0] + calls_counted * MORE_PAGES_OF_A_CALL
+    spent = 1000 + 2 * calls_counted
+    assert use(connection) == dict.fromkeys(("day", "month", "total"), (spent, 2))
