@@ -278,6 +278,24 @@ def test_a_node_that_is_called_before_it_is_parked_has_its_turn_at_once(connecti
     assert call(connection, "SELECT due_at <= clock_timestamp() FROM worker.parked_nodes")
 
 
+def test_a_node_that_comes_when_all_calls_are_forbidden_waits_for_that_and_leaves_its_place(
+    connection: Connection,
+) -> None:
+    limit(connection, concurrency=1)
+    under_way, node, run = uuid4(), uuid4(), uuid4()
+    assert take(connection, under_way) == 0
+    assert take(connection, node) > 0
+    call(connection, "SELECT worker.settle_passage(%s)::text", under_way)
+    call(connection, "SELECT worker.pause_provider('openai', 'gpt-4o', 'platform', 30)::text")
+    assert take(connection, node) >= 30_000
+    parked = {"reason": "timer", "after_ms": 30_000, "ticket": str(node)}
+    park = "SELECT worker.fn_park_nodes(%s, %s)::text"
+    call(connection, park, run, Json([{"node_id": str(uuid4()), "parked": parked}]))
+    assert call(connection, "SELECT due_at > clock_timestamp() FROM worker.parked_nodes")
+    call(connection, "DELETE FROM worker.provider_pauses RETURNING true")
+    assert take(connection) == 0
+
+
 def test_a_node_that_is_parked_when_it_is_called_has_its_turn_at_once(connection: Connection) -> None:
     limit(connection, concurrency=1)
     under_way, node, run = uuid4(), uuid4(), uuid4()

@@ -52,7 +52,8 @@ BEGIN
     SELECT p_run_id, x.node_id, x.parked ->> 'reason',
            least(coalesce((x.parked ->> 'due_at')::timestamptz,
                           clock_timestamp() + (x.parked ->> 'after_ms')::bigint * interval '1 millisecond'),
-                 (SELECT w.called_at FROM worker.waiters w WHERE w.ticket = (x.parked ->> 'ticket')::uuid)),
+                 (SELECT w.called_at FROM worker.waiters w
+                  WHERE w.ticket = (x.parked ->> 'ticket')::uuid AND w.called_at > '-infinity')),
            coalesce(x.parked -> 'memo', '{}'), x.parked -> 'ask', (x.parked ->> 'ticket')::uuid
     FROM jsonb_to_recordset(p_results) AS x (node_id uuid, parked jsonb)
     WHERE x.parked IS NOT NULL

@@ -460,6 +460,8 @@ DECLARE
     v_tag double precision;
 BEGIN
     IF v_forbidden_ms > 0 THEN
+        -- A place that is kept for it is of no use to it now.
+        UPDATE worker.waiters w SET called_at = '-infinity' WHERE w.ticket = p_ticket AND NOT w.is_message;
         RETURN v_forbidden_ms;
     END IF;
     PERFORM worker.settle_passage(p_ticket);
