@@ -11,6 +11,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from app.broker import LeaseBroker
 from app.local.platform import Seeded
 from app.local.provider_server import ProviderServer
+from app.local.provider_usage import Used
 from app.local.workflows import enqueue_workflow_run, make_workflow
 from tests.integration.conftest import running_worker
 from tests.integration.engine.runs import (
@@ -98,6 +99,29 @@ def test_a_run_over_its_budget_starts_nothing(
     assert ended(connection, run_id)["status"] == "cancelled"
     assert node(connection, workflow.nodes["greet"])["error_message"] == "budget_exceeded"
     assert provider.calls == []
+
+
+def test_a_run_whose_answers_have_cost_all_its_credits_asks_for_no_more(
+    worker: None, connection: Connection, provider: ProviderServer, configure: Callable[..., None]
+) -> None:
+    configure(WORKER_CREDITS_PER_USD="1000")
+    provider.meter("gpt-4o", *[Used(fresh=1_001)] * 4)  # 0.005005 USD each
+    nodes, edges = chain(4)
+    workflow = make_workflow(connection, nodes, edges)
+    run_id = enqueue_workflow_run(connection, workflow.workflow_id, inputs=INPUTS, budget_credits=10)
+    stopped = ended(connection, run_id)
+    assert (stopped["status"], stopped["spent_credits"]) == ("cancelled", 12)
+    assert stopped["metadata"]["result"]["reason"] == "budget_exceeded"
+    assert by_name(connection, workflow, run_id) == {
+        "n0": "completed",
+        "n1": "completed",
+        "n2": "cancelled",
+        "n3": "cancelled",
+    }
+    assert {node(connection, workflow.nodes[name])["error_message"] for name in ("n2", "n3")} == {
+        "budget_exceeded"
+    }
+    assert len(provider.calls) == 2
 
 
 def test_a_shutdown_lets_what_is_at_work_finish_and_hands_the_rest_back(
