@@ -161,7 +161,8 @@ BEGIN
     IF v_queue IS NULL THEN
         RETURN false;
     END IF;
-    PERFORM pg_notify('dramatiq.' || v_queue || '.enqueue', CASE WHEN p_at > clock_timestamp() THEN 'delayed' ELSE '' END);
+    PERFORM pg_notify(
+        'dramatiq.' || v_queue || '.enqueue', CASE WHEN p_at > clock_timestamp() THEN 'delayed' ELSE '' END);
     RETURN true;
 END $$;
 

@@ -268,10 +268,11 @@ BEGIN
     RETURN v_count;
 END $$;
 
--- Fill a bucket up to now and lock it; say what a call reserves, in how many seconds there may be room for p_ticket,
--- or else for one more (0: there is), and how many pass a second. The rate stays so far below the limit, and the bucket so small,
--- that no minute, wherever it begins, sees more than the limit: capacity + 60 s of refill is 99 % of it. A
--- bucket that holds more than one call loses nothing when the next one comes a little late.
+-- Fill a bucket up to now and lock it; say what a call reserves, in how many seconds there may be room for
+-- p_ticket, or else for one more (0: there is), and how many pass a second. The rate stays so far below the
+-- limit, and the bucket so small, that no minute, wherever it begins, sees more than the limit: capacity + 60 s
+-- of refill is 99 % of it. A bucket that holds more than one call loses nothing when the next one comes a
+-- little late.
 CREATE FUNCTION worker.fn_fill_bucket(
     p_provider text, p_model text, p_key text, p_requests_per_minute double precision,
     p_tokens_per_minute double precision, p_concurrency integer, p_ticket uuid,
