@@ -19,13 +19,15 @@ LANGUAGE sql SET search_path = '' AS $$
 $$;
 
 -- The tables of ours with so many dead rows that the caller is to vacuum now: none that somebody began with
--- within p_pause_seconds, and none while the same view keeps it from getting further as the last time.
+-- within p_pause_seconds, and none while the same view keeps it from getting further than the last time. A table
+-- of more than a million rows, whose indexes take long to read, is left to autovacuum.
 CREATE FUNCTION worker.begin_vacuums(p_dead_rows bigint, p_pause_seconds double precision) RETURNS SETOF text
 LANGUAGE sql SET search_path = '' AS $$
     INSERT INTO worker.vacuums AS v (relation, begun_at, oldest_view)
     SELECT format('%I.%I', s.schemaname, s.relname), now(), worker.fn_oldest_view()
     FROM pg_stat_user_tables s
-    WHERE s.schemaname IN ('worker', 'dramatiq') AND s.n_dead_tup > p_dead_rows
+    WHERE s.schemaname IN ('worker', 'dramatiq') AND s.n_live_tup <= 1000000
+      AND s.n_dead_tup > p_dead_rows + s.n_live_tup / 1000
     ORDER BY 1
     ON CONFLICT (relation) DO UPDATE SET begun_at = excluded.begun_at, oldest_view = excluded.oldest_view
         WHERE v.begun_at <= now() - p_pause_seconds * interval '1 second'
