@@ -143,9 +143,12 @@ END $$;
 -- The messages whose open claims are those of a run, or of its team.
 CREATE FUNCTION worker.fn_messages_of_run(p_run_id uuid) RETURNS SETOF uuid
 LANGUAGE sql STABLE SET search_path = '' AS $$
-    SELECT c.message_id FROM worker.claims c
-    LEFT JOIN agents.team_runs t ON c.kind = 'team_run' AND t.id = c.job
-    WHERE coalesce(t.workflow_run_id, c.job) = p_run_id AND c.finished_at IS NULL
+    SELECT c.message_id FROM worker.claims c WHERE c.job = p_run_id AND c.finished_at IS NULL
+    UNION ALL
+    SELECT c.message_id
+    FROM (SELECT o.message_id, o.job FROM worker.claims o
+          WHERE o.kind = 'team_run' AND o.finished_at IS NULL OFFSET 0) AS c
+    JOIN agents.team_runs t ON t.id = c.job WHERE t.workflow_run_id = p_run_id
 $$;
 
 -- Have a run that was put down go on now, or at p_at. False when it isn't put down.
