@@ -67,20 +67,24 @@ def test_restarting_one_worker_after_the_other_under_load_fails_nothing_and_buys
     assert max(hand_overs) <= 2
 
 
-def test_a_worker_goes_on_while_the_newest_migration_is_applied(
+def test_a_worker_goes_on_while_the_migration_of_a_newer_version_is_applied(
     workers: Fleet, databases: Databases, platform_profile: str, tmp_path: Path
 ) -> None:
-    older = tmp_path / "sql"
-    shutil.copytree(WORKER.folder, older)
-    max(older.glob("*.sql")).unlink()
+    newer = tmp_path / "sql"
+    shutil.copytree(WORKER.folder, newer)
+    (newer / "9999_remarks.sql").write_text(
+        "ALTER TABLE worker.claims ADD COLUMN remark text;"
+        "ALTER TABLE dramatiq.queue ADD COLUMN remark text;"
+        "CREATE INDEX claims_remark ON worker.claims (remark);"
+    )
     with databases.platform(platform_profile) as dsn, closing(connect_as_worker(dsn)) as session:
-        apply_layer(session, Layer(WORKER.name, older, WORKER.schema))
+        migrate(dsn)
         seed(dsn)
         workers.start(DATABASE_URL=dsn, ECHO_PROVIDER="1")
         eventually(lambda: call(session, LEASES) == 1, what="the worker")
         enqueue_lens_runs(session, 100, model="gpt-4o", inputs={"prompt": "hi"})
-        (applied,) = migrate(dsn)
-        assert applied.number == max(int(path.name[:4]) for path in WORKER.folder.glob("*.sql"))
+        (applied,) = apply_layer(session, Layer(WORKER.name, newer, WORKER.schema))
+        assert applied.number == 9999
         enqueue_lens_runs(session, 100, model="gpt-4o", inputs={"prompt": "hi"})
         eventually(lambda: call(session, SUCCEEDED) == 200, what="200 successes")
         assert call(session, "SELECT sum(deaths) + sum(errors) FROM worker.claims") == 0

@@ -159,5 +159,5 @@ def test_claims_are_handed_back_and_looked_for_by_message_and_attempt() -> None:
     assert look == (
         "SELECT held.id FROM unnest(%s::uuid[], %s) AS held (id, attempt)"
         " WHERE NOT EXISTS (SELECT FROM worker.claims c WHERE c.message_id = held.id"
-        " AND c.attempt = held.attempt AND c.finished_at IS NULL)"
+        " AND c.attempt = held.attempt AND c.state <> 'finished')"
     )
