@@ -1,16 +1,30 @@
-"""A database that notes what it is asked and answers from a list, for rules that need no server."""
+"""A database and a clock that note what is asked of them, for rules that need no server and no time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any, cast
 
+import pytest
 from psycopg2.extensions import cursor
 
 from app.database import Database
 
 Answer = list[dict[str, Any]] | Exception
+
+
+def stop_clock(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> list[float]:
+    """Have a module's clock stand still but for naps; returns those, in seconds, as they are taken."""
+    naps: list[float] = []
+
+    class Clock:
+        monotonic = staticmethod(lambda: 100.0 + sum(naps))
+        sleep = staticmethod(naps.append)
+
+    monkeypatch.setattr(module, "time", Clock)
+    return naps
 
 
 class RecordedDatabase(Database):

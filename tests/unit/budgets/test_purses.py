@@ -16,7 +16,7 @@ from app.claims import Claim
 from app.errors import GiveUp, PutBack
 from app.purse import Ceiling, open_purse
 from app.settings import settings
-from tests.unit.recorded import RecordedDatabase
+from tests.unit.recorded import RecordedDatabase, stop_clock
 
 TICKET = uuid4()
 CEILING = Ceiling(100, 200, 1, 2.5)
@@ -54,15 +54,7 @@ def hold(*answers: Any, key: str = PLATFORM_KEY, **more: Any) -> tuple[UUID | No
 
 @pytest.fixture
 def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The clock stands still but for naps."""
-    taken: list[float] = []
-
-    class Clock:
-        monotonic = staticmethod(lambda: 100.0 + sum(taken))
-        sleep = staticmethod(taken.append)
-
-    monkeypatch.setattr(purses, "time", Clock)
-    return taken
+    return stop_clock(monkeypatch, purses)
 
 
 def test_what_a_call_can_take_is_held_for_its_owner() -> None:

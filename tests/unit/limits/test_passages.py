@@ -17,7 +17,7 @@ from app.claims import Claim
 from app.errors import DatabaseError, GiveUp, PutBack
 from app.limits import passages
 from app.limits.passages import Quota, count_call, passage, passage_of
-from tests.unit.recorded import RecordedDatabase
+from tests.unit.recorded import RecordedDatabase, stop_clock
 
 TICKET = uuid4()
 QUOTA = Quota("openai", "gpt-4o", "platform", "ada")
@@ -37,15 +37,7 @@ def call(duration_ms: int = 500, tokens: int = 10, **more: Any) -> Call:
 
 @pytest.fixture
 def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The clock stands still but for naps."""
-    taken: list[float] = []
-
-    class Clock:
-        monotonic = staticmethod(lambda: 100.0 + sum(taken))
-        sleep = staticmethod(taken.append)
-
-    monkeypatch.setattr(passages, "time", Clock)
-    return taken
+    return stop_clock(monkeypatch, passages)
 
 
 def test_what_the_calls_came_to_is_settled() -> None:
