@@ -17,8 +17,10 @@ from app.broker.sessions import SessionThread
 
 log = structlog.get_logger(__name__)
 
-#: Notifications of a delayed message carry this word: there is a new due time to look up.
+#: Notifications of a delayed message begin with this word. Its delay in milliseconds follows; where that is
+#: missing, there is a new due time to look up.
 DELAYED = "delayed"
+LONGEST_DELAY_DIGITS = 15
 
 #: Poll interval where notifications can't be heard.
 DEAF_POLL_SECONDS = 1.0
@@ -147,11 +149,20 @@ class Taker(SessionThread):
         if payloads is None or is_due or self._look_again:
             self._drained, self._due_unknown, self._look_again = False, True, False
             return
-        self._due_unknown |= DELAYED in payloads
-        if payloads:
-            # A delay of a millisecond is over by now, so a delayed message is looked for like any other.
-            self._drained = False
+        for payload in payloads:
+            self._hear(payload)
+        if payloads and not self._drained:
             time.sleep(self._deliveries.load() * random.uniform(0, MAX_COURTESY_SECONDS))  # noqa: S311 - jitter
+
+    def _hear(self, payload: str) -> None:
+        word, _, delay_ms = payload.partition(" ")
+        if word == DELAYED and delay_ms.isdecimal() and len(delay_ms) <= LONGEST_DELAY_DIGITS:
+            due_at = time.monotonic() + int(delay_ms) / 1000
+            self._due_at = due_at if self._due_at is None else min(self._due_at, due_at)
+            return
+        # A delay of a millisecond is over by now, so a delayed message is looked for like any other.
+        self._drained = False
+        self._due_unknown |= word == DELAYED
 
     def _wait_seconds(self) -> float:
         poll_seconds = self._poll_seconds * random.uniform(0.8, 1.2)  # noqa: S311 - jitter, not a secret

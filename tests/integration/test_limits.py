@@ -334,6 +334,19 @@ def test_a_settled_call_brings_the_next_one_at_once(connection: Connection) -> N
     assert take(connection, waiting) == 0
 
 
+def test_who_is_called_goes_before_messages_that_have_yet_to_stand_in_line(connection: Connection) -> None:
+    limit(connection, concurrency=1)
+    under_way, waiting = uuid4(), UUID(call(connection, "SELECT worker.enqueue('nothing')::text"))
+    assert take(connection, under_way) == 0
+    assert take(connection, waiting) > 0
+    call(connection, "UPDATE dramatiq.queue SET mtime = now() + interval '1 hour' RETURNING true")
+    for _ in range(3):
+        call(connection, "SELECT worker.enqueue('nothing')::text")
+    call(connection, "UPDATE dramatiq.queue SET mtime = mtime - interval '1 minute' RETURNING true")
+    call(connection, "SELECT worker.settle_passage(%s)::text", under_way)
+    assert call(connection, "SELECT message_id FROM dramatiq.queue ORDER BY mtime LIMIT 1") == waiting
+
+
 def test_a_retry_after_holds_for_all_calls_of_the_key_and_no_other(connection: Connection) -> None:
     call(connection, "SELECT worker.pause_provider('openai', 'gpt-4o', 'platform', 30)::text")
     assert 30_000 <= take(connection) <= 33_001

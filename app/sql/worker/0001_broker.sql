@@ -62,6 +62,14 @@ CREATE TABLE worker.processes (
     lease_until timestamptz NOT NULL
 );
 
+-- Tell the takers of a queue that a message is there for them, or in how many milliseconds one will be.
+CREATE FUNCTION worker.fn_tell_takers(p_queue text, p_delay_ms double precision) RETURNS void
+LANGUAGE plpgsql SET search_path = '' AS $$
+BEGIN
+    PERFORM pg_notify('dramatiq.' || p_queue || '.enqueue',
+                      CASE WHEN p_delay_ms > 0 THEN 'delayed ' || ceil(p_delay_ms)::bigint ELSE '' END);
+END $$;
+
 -- Put messages into the table, or back into it (a retry keeps its id), in one round trip.
 -- Arguments are parallel arrays; a delay is counted on the database's clock. Wakes each queue once.
 CREATE FUNCTION worker.enqueue_messages(
@@ -157,7 +165,8 @@ LANGUAGE sql STABLE SET search_path = '' AS $$
                 THEN (p_message ->> 'message_timestamp')::numeric END))))
 $$;
 
--- Put a message back for another try; false when the process that asks no longer holds it.
+-- Put a message back for another try; false when the process that asks no longer holds it. It doesn't wait for the
+-- disk, as all who notify wait for each other meanwhile: after a crash of the server the message is given back.
 CREATE FUNCTION worker.retry_message(
     p_owner uuid, p_id uuid, p_delivery integer, p_message jsonb, p_delay_ms bigint
 ) RETURNS boolean
@@ -165,6 +174,7 @@ LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     v_queue text;
 BEGIN
+    PERFORM set_config('synchronous_commit', 'off', true);
     UPDATE dramatiq.queue w
     SET state = 'queued', owner = NULL, unique_key = NULL, message = p_message,
         mtime = CASE WHEN p_delay_ms > 0 THEN now() + p_delay_ms * interval '1 millisecond'
@@ -175,7 +185,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    PERFORM pg_notify('dramatiq.' || v_queue || '.enqueue', CASE WHEN p_delay_ms > 0 THEN 'delayed' ELSE '' END);
+    PERFORM worker.fn_tell_takers(v_queue, p_delay_ms);
     PERFORM worker.fn_wake_capped_queues(ARRAY[v_queue]);
     RETURN true;
 END $$;

@@ -367,28 +367,34 @@ BEGIN
 END $$;
 
 -- Have the first in a line come in p_seconds, unless it comes before; true if that is a node that is to come now,
--- so that there may be room for another one.
+-- so that there may be room for another one. A message that is to come now goes before all that wait in its queue:
+-- those that came before it may be thousands that have their place in line yet to take.
 CREATE FUNCTION worker.fn_call_next(p_provider text, p_model text, p_key text, p_seconds double precision)
 RETURNS boolean
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     v_first worker.waiters := worker.fn_first_in_line(p_provider, p_model, p_key);
     v_at timestamptz := clock_timestamp() + p_seconds * interval '1 second';
+    v_is_called boolean := coalesce(v_first.called_at <= v_at, false);
+    v_is_due boolean := p_seconds = 0 OR coalesce(v_first.called_at <= clock_timestamp(), false);
     v_queue text;
 BEGIN
-    IF v_first.ticket IS NULL OR v_first.called_at <= v_at THEN
+    IF v_first.ticket IS NULL OR v_is_called AND NOT (v_is_due AND v_first.is_message) THEN
         RETURN false;
     END IF;
-    UPDATE worker.waiters w SET called_at = v_at WHERE w.ticket = v_first.ticket;
+    IF NOT v_is_called THEN
+        UPDATE worker.waiters w SET called_at = v_at WHERE w.ticket = v_first.ticket;
+    END IF;
     IF NOT v_first.is_message THEN
         PERFORM worker.fn_wake_node_in_line(v_first.ticket, v_at);
         RETURN p_seconds = 0;
     END IF;
-    UPDATE dramatiq.queue q SET mtime = v_at
-    WHERE q.message_id = v_first.ticket AND q.state IS NOT DISTINCT FROM 'queued' AND q.mtime > v_at
+    UPDATE dramatiq.queue q SET mtime = CASE WHEN v_is_due THEN worker.fn_front(q.queue_name, q.message) ELSE v_at END
+    WHERE q.message_id = v_first.ticket AND q.state IS NOT DISTINCT FROM 'queued'
+      AND q.mtime > CASE WHEN v_is_due THEN least(v_at, worker.fn_first_turn(q.queue_name)) ELSE v_at END
     RETURNING q.queue_name INTO v_queue;
     IF v_queue IS NOT NULL THEN
-        PERFORM pg_notify('dramatiq.' || v_queue || '.enqueue', CASE WHEN p_seconds > 0 THEN 'delayed' ELSE '' END);
+        PERFORM worker.fn_tell_takers(v_queue, CASE WHEN v_is_due THEN 0 ELSE 1000 * p_seconds END);
     END IF;
     RETURN false;
 END $$;
