@@ -93,6 +93,8 @@ def test_a_battle_that_is_archived_meanwhile_gets_nothing(
 ) -> None:
     provider.media.plan("sora-2", ["pending"])
     battle = queue_battle(connection, VIDEO, VIDEO)
+    ordered = "SELECT count(*) FROM worker.media_tasks"
+    eventually(lambda: call(connection, ordered) == 2, what="both tasks")
     provider.media.wait_for_polls(4)
     connection.cursor().execute("UPDATE battles.battles SET status = 'archived' WHERE id = %s", (battle,))
     abandoned = "SELECT count(*) FROM worker.media_tasks WHERE state = 'abandoned'"
