@@ -24,6 +24,9 @@ MAY_VACUUM = """
     WHERE c.oid = 'dramatiq.queue'::regclass
 """
 
+#: A process that has done nothing since it looked last looks this many intervals later.
+IDLE_INTERVALS = 4
+
 #: Doesn't wait for a lock, nor ask for one that others must wait for.
 _VACUUM: LiteralString = "VACUUM (SKIP_LOCKED, INDEX_CLEANUP ON, TRUNCATE FALSE, PARALLEL 0) {}"
 
@@ -39,6 +42,11 @@ class VacuumsOwnTables(Middleware):
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._stopping = threading.Event()
+        self._has_worked = True
+
+    def after_process_message(self, *_: object, **__: object) -> None:
+        """Note that there may be dead rows."""
+        self._has_worked = True
 
     def after_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         """Begin to look, unless it is switched off."""
@@ -51,7 +59,12 @@ class VacuumsOwnTables(Middleware):
 
     def _look_until_stopped(self) -> None:
         may_vacuum = False
+        idle_intervals = 0
         while not self._stopping.wait(self._settings.vacuum_interval_seconds):
+            idle_intervals = 0 if self._has_worked else (idle_intervals + 1) % IDLE_INTERVALS
+            if idle_intervals:
+                continue
+            self._has_worked = False
             try:
                 if not may_vacuum and not database().call(MAY_VACUUM)[0]["may"]:
                     log.info("dead rows are left to autovacuum: this role doesn't own the worker's tables")
