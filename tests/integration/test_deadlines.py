@@ -70,8 +70,11 @@ def claim_of(connection: Connection) -> dict[str, Any]:
     return rows(connection, "SELECT * FROM worker.claims")[0]
 
 
-def threads_at_work() -> int:
-    return sum(type(thread).__name__ == "_WorkerThread" for thread in threading.enumerate())
+def threads_at_work(broker: LeaseBroker) -> int:
+    return sum(
+        type(thread).__name__ == "_WorkerThread" and thread.broker is broker
+        for thread in threading.enumerate()
+    )
 
 
 def test_a_job_that_hangs_in_c_is_done_by_another_thread_and_its_late_end_is_refused(
@@ -104,7 +107,7 @@ def test_a_result_that_comes_before_the_next_attempt_is_refused_too(
         )
         eventually(lambda: call(connection, "SELECT state FROM dramatiq.queue") == "queued", what="a retry")
         gate.open()
-        eventually(lambda: threads_at_work() == 2, what="the end of the thread")
+        eventually(lambda: threads_at_work(broker) == 2, what="the end of the thread")
     assert call(connection, "SELECT status FROM execution.runs WHERE id = %s", run) == "running"
     assert claim_of(connection)["state"] == "waiting"
     assert call(connection, "SELECT state FROM dramatiq.queue") == "queued"
@@ -162,6 +165,6 @@ def test_a_job_that_is_in_time_is_left_alone(gate: Gate, broker: LeaseBroker, co
     with running_worker(broker, threads=1):
         nap.send()
         wait_until_empty(connection)
-        assert threads_at_work() == 1
+        assert threads_at_work(broker) == 1
     asleep, awake = napping
     assert asleep == awake

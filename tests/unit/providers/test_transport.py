@@ -25,23 +25,24 @@ def test_googles_client_uses_our_session():
 
 
 def test_a_server_that_reads_slowly_does_not_outlast_the_deadline():
+    client, content = http_client(), b"x" * 50_000_000
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        listener.settimeout(30)
         done = threading.Event()
 
         def sip() -> None:
-            client, _ = listener.accept()
-            with client:
+            sender, _ = listener.accept()
+            with sender:
                 while not done.wait(0.05):
-                    client.recv(1024)
+                    sender.recv(1024)
 
         reader = threading.Thread(target=sip)
         reader.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
         try:
-            with total_deadline(0.5), pytest.raises(httpx2.WriteTimeout):
-                http_client().post(
-                    f"http://127.0.0.1:{listener.getsockname()[1]}/", content=b"x" * 50_000_000, timeout=30
-                )
+            with total_deadline(2.0), pytest.raises(httpx2.WriteTimeout):
+                client.post(url, content=content, timeout=30)
         finally:
             done.set()
             reader.join()
