@@ -73,7 +73,7 @@ QUERIES = {
     "passages": """
         SELECT p.ticket, p.provider, p.model, p.taken_at::text, p.expires_at::text, to_jsonb(c) AS claim
         FROM worker.passages p LEFT JOIN worker.claims c ON c.message_id = p.ticket
-        -- What settled a job that ended lately may be lost with a server that crashes; a sweep settles it then.
+        -- A server that crashes may take along what settled a job; a sweep settles it then.
         WHERE c.finished_at IS NULL OR c.finished_at < now() - interval '2 minutes'""",
     "leases": "SELECT p.worker_id FROM worker.processes p WHERE p.lease_until > now()",
     "messages": """
