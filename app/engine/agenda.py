@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+import math
 
 from app.workflow import NodeId
 
@@ -17,17 +17,19 @@ class Agenda:
     @property
     def next_at(self) -> float:
         """When the next entry is due; infinity without one."""
-        return self._entries[0][0] if self._entries else float("inf")
+        return self._entries[0][0] if self._entries else math.inf
 
     def add(self, at: float, node_id: NodeId, number: int) -> None:
         """Enter a try."""
         heapq.heappush(self._entries, (at, node_id, number))
 
-    def due(self, now: float) -> Iterator[tuple[NodeId, int]]:
-        """Strike out what is due by now, one after the other."""
-        while self.next_at <= now:
+    def due(self, now: float, most: float = math.inf) -> list[tuple[NodeId, int]]:
+        """Strike out what is due by now, but no more than `most`."""
+        found: list[tuple[NodeId, int]] = []
+        while self.next_at <= now and len(found) < most:
             _, node_id, number = heapq.heappop(self._entries)
-            yield node_id, number
+            found.append((node_id, number))
+        return found
 
     def clear(self) -> None:
         """Strike out everything."""

@@ -14,7 +14,7 @@ from app.engine.budget import Budget
 from app.engine.crew import Crew, News, ShutdownBegun, Trouble
 from app.engine.page import Page
 from app.engine.summary import Ending
-from app.engine.tries import Ended, Parked, Tried, Trier, Try
+from app.engine.tries import Ended, Parked, Tried, Trier, Try, number_of_try
 from app.engine.waits import Waits
 from app.engine.writing import write
 from app.errors import PutBack
@@ -212,33 +212,28 @@ class RunLoop:
 
     def _next_tries(self) -> list[tuple[NodeId, int]]:
         """What there is room for, by node and number of the try; a second try goes before a first one."""
-        retries = self._due_retries()
-        return [*retries, *self._first_tries(len(retries))]
+        retries = self._retries.due(time.monotonic(), most=self._room)
+        return [*retries, *self._first_tries(self._room - len(retries))]
 
-    def _due_retries(self) -> list[tuple[NodeId, int]]:
-        due: list[tuple[NodeId, int]] = []
-        for entry in self._retries.due(time.monotonic()):
-            due.append(entry)
-            if not self._has_room(len(due)):
-                break
-        return due
-
-    def _first_tries(self, others: int) -> list[tuple[NodeId, int]]:
+    def _first_tries(self, most: int) -> list[tuple[NodeId, int]]:
+        """A node's first tries, and the ones with which it goes on after a wait."""
         begun: list[tuple[NodeId, int]] = []
-        while self._ready and self._has_room(others + len(begun)):
+        while self._ready and len(begun) < most:
             node_id = self._ready.popleft()
             # A node that halts the workflow also ends what was ready.
             if self._progress.status_of(node_id) is NodeStatus.QUEUED:
                 self._starts[node_id] = self._progress.begin(node_id)
-                begun.append((node_id, 1))
+                begun.append((node_id, number_of_try(self._waits.resumed(node_id))))
         return begun
 
-    def _has_room(self, more: int) -> bool:
-        return len(self._at_work) + more < self._width
+    @property
+    def _room(self) -> int:
+        """How many more tries may begin now."""
+        return self._width - len(self._at_work)
 
     def _wait_seconds(self) -> float:
         until = min(self._deadline, self._limits.next_at)
-        if self._has_room(0) and not self._why_to_stop:
+        if self._room and not self._why_to_stop:
             until = min(until, self._retries.next_at)
         return min(until, self._waits.next_look_at) - time.monotonic()
 

@@ -113,7 +113,7 @@ class Trier:
                 return Parked(start.node.id, number, park, labels, calls)
             failure = NodeFailure("memo_too_large")
         except PutBack as wait:
-            return Parked(start.node.id, number, _wait_for_turn(wait, resumed), labels, calls)
+            return Parked(start.node.id, number, _wait_for_turn(wait, number, resumed), labels, calls)
         except NodeFailure as error:
             failure = error
         except (GiveUp, RetryLater) as error:
@@ -165,14 +165,28 @@ class Trier:
         )
 
 
-def _wait_for_turn(wait: PutBack, resumed: Resumed | None) -> Park:
-    """Put a node down whose provider takes no call yet; what it remembers is kept for it."""
+def number_of_try(resumed: Resumed | None) -> int:
+    """The number of a node's next try: that of the one which its provider had wait, else the first."""
+    turn = _put_off(resumed)
+    number = turn.get("try") if turn else None
+    return number if isinstance(number, int) else 1
+
+
+def _wait_for_turn(wait: PutBack, number: int, resumed: Resumed | None) -> Park:
+    """Put a node down whose provider takes no call yet; its try and what it remembers are kept for it."""
     until = timedelta(seconds=wait.after_seconds)
-    return Park(WaitingReason.TIMER, until, {_TURN: {"memo": _own_memo(resumed)}}, ticket=wait.ticket)
+    memo: JsonObject = {_TURN: {"memo": _own_memo(resumed), "try": number}}
+    return Park(WaitingReason.TIMER, until, memo, ticket=wait.ticket)
 
 
 def _own_memo(resumed: Resumed | None) -> JsonObject | None:
     """What the node itself left behind; nothing if it was put down for its provider's sake only."""
-    turn = resumed.memo.get(_TURN) if resumed else None
-    memo = turn.get("memo") if isinstance(turn, dict) else resumed.memo if resumed else None
+    turn = _put_off(resumed)
+    memo = turn.get("memo") if turn else resumed.memo if resumed else None
     return memo if isinstance(memo, dict) else None
+
+
+def _put_off(resumed: Resumed | None) -> JsonObject | None:
+    """What is known of the try that a node's provider had wait; None if it waited for anything else."""
+    turn = resumed.memo.get(_TURN) if resumed else None
+    return turn if isinstance(turn, dict) else None

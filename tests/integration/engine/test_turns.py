@@ -11,6 +11,7 @@ import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from app.database import Database
+from app.errors import PutBack, RetryLater
 from app.local.workflows import enqueue_workflow_run, make_workflow
 from app.nodes.task import Task
 from app.platform.parked_nodes import Answered
@@ -167,6 +168,70 @@ def test_woken_nodes_wait_in_line_where_there_is_no_room(
     ending = do(database, again)
     assert ending is not None
     assert ending.counts == {"completed": 4}
+
+
+@pytest.mark.environment(WORKER_WORKFLOW_MAX_PARALLEL_NODES="1")
+def test_a_retry_that_is_due_waits_for_room_too(
+    worker: None,
+    jobs_database: Database,
+    connection: Connection,
+    make_type: Callable[[str, Callable[[Task[Any]], Output]], None],
+) -> None:
+    tries: list[None] = []
+    began, release = threading.Event(), threading.Event()
+
+    def fail_once(_: Task[Any]) -> Output:
+        tries.append(None)
+        if len(tries) == 1:
+            raise RetryLater("provider.unavailable", "not yet")
+        return Output()
+
+    def take_long(_: Task[Any]) -> Output:
+        began.set()
+        return Output(text=str(release.wait(20)))
+
+    make_type("flaky", fail_once)
+    make_type("slow", take_long)
+    flaky = waiting("flaky", retry={"attempts": 2, "backoffMs": 100})
+    workflow = make_workflow(
+        connection, {"ask": waiting("approval"), "flaky": flaky, "slow": waiting("slow")}, []
+    )
+    run_id = enqueue_workflow_run(connection, workflow.workflow_id)
+    assert began.wait(20)
+    assert answered(jobs_database, run_id, workflow.nodes["ask"], True) is Answered.ANSWERED
+    eventually(lambda: node(connection, workflow.nodes["ask"])["status"] == "queued", what="a turn")
+    assert len(tries) == 1
+    release.set()
+    await_end(connection, run_id)
+    assert len(tries) == 2
+
+
+def test_a_node_that_its_provider_had_wait_goes_on_with_the_same_try(
+    worker: None,
+    connection: Connection,
+    make_type: Callable[[str, Callable[[Task[Any]], Output]], None],
+) -> None:
+    busy = RetryLater("provider.rate_limited", "busy")
+    outcomes: list[Exception] = [busy, PutBack("provider.waiting", "not yet"), busy]
+
+    def ask(_: Task[Any]) -> Output:
+        if outcomes:
+            raise outcomes.pop(0)
+        return Output()
+
+    make_type("asking", ask)
+    workflow, run_id = begin(connection, waiting("asking", retry={"attempts": 2, "backoffMs": 1}))
+    await_end(connection, run_id, "failed")
+    assert not outcomes
+    assert node(connection, workflow.nodes["n1"])["retry_count"] == 1
+    assert [event for event in told(connection, run_id, workflow) if event.endswith("n1")] == [
+        "node.started n1",
+        "node.waiting n1",
+        "node.retried n1",
+        "node.waiting n1",
+        "node.retried n1",
+        "node.failed n1",
+    ]
 
 
 def test_each_turn_of_a_node_has_all_its_time(
