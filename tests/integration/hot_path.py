@@ -14,6 +14,9 @@ from tests.sql import Connection, call
 #: What a job causes, in this order, as calls of the functions below.
 STEPS = ("enqueue", "take", "open", "finish", "settle", "tell", "acknowledge")
 
+#: A message that was handed out later than this may be one that its process has yet to hear of.
+OLDER_SECONDS = 0.1
+
 _FUNCTIONS = """
     CREATE TEMPORARY TABLE at_work (run uuid, message uuid, delivery integer);
     INSERT INTO at_work VALUES (NULL);
@@ -65,7 +68,7 @@ _FUNCTIONS = """
     CREATE FUNCTION pg_temp.renew(p_recent_seconds double precision) RETURNS void LANGUAGE sql AS $$
         SELECT worker.renew_lease(%(owner)s, 'test', 1, 30);
         SELECT worker.rescue_messages(30, p_recent_seconds IS NULL);
-        SELECT worker.return_forgotten_messages(%(owner)s, '{}', '{}', 0.1, p_recent_seconds);
+        SELECT worker.return_forgotten_messages(%(owner)s, '{}', '{}', %(older_seconds)s, p_recent_seconds);
         SELECT worker.raise_floors(ARRAY['default', 'lens_runs', 'sweeps'], p_recent_seconds)
     $$;
 """
@@ -83,7 +86,7 @@ _RUSH = """
         END LOOP;
     END $do$
 """
-#: A job that needn't wait is sent with a time of a second ago.
+#: A job that needn't wait is sent with a time of a second ago: those that were done by now are below.
 _LET_FLOORS_CATCH_UP = "UPDATE worker.queue_floors SET floor = now() - interval '1 second'"
 
 
@@ -93,7 +96,12 @@ class HotPath:
     def __init__(self, session: Connection) -> None:
         self._session = session
         session.cursor().execute(
-            _FUNCTIONS, {"owner": str(uuid4()), "requester": str(seeded_id("person", "ada"))}
+            _FUNCTIONS,
+            {
+                "owner": str(uuid4()),
+                "requester": str(seeded_id("person", "ada")),
+                "older_seconds": OLDER_SECONDS,
+            },
         )
 
     def do_jobs(self, jobs: int, *, jobs_per_renewal: int = 50) -> None:
@@ -122,7 +130,11 @@ class HotPath:
         return {step: self.pages_of(f"SELECT pg_temp.{step}()") for step in STEPS}
 
     def pages_of_a_renewal(self, recent_seconds: float | None) -> int:
-        """How many pages the renewal of a lease looks at that looks so far back, or at everything."""
+        """How many pages the renewal of a lease looks at that looks so far back, or at everything.
+
+        How many jobs are done in the time that it looks back to is for the machine to say: there are none.
+        """
+        self._session.cursor().execute("SELECT pg_sleep(%s)", (OLDER_SECONDS + (recent_seconds or 0.0),))
         self._session.cursor().execute(_LET_FLOORS_CATCH_UP)
         statement = f"SELECT pg_temp.renew({'NULL' if recent_seconds is None else recent_seconds})"
         self.pages_of(statement)
