@@ -60,6 +60,8 @@ class Call:
     #: What is set aside for it, and whether it certainly cost nothing.
     hold: UUID | None = None
     is_free: bool = False
+    #: The ticket of the place that it took under a limit, unless a message stands for it.
+    passage: UUID | None = None
 
 
 #: Told of every call that has ended, in the thread that made it, whoever collects it.
@@ -138,6 +140,7 @@ def call_parameters(calls: Sequence[Call]) -> Json | None:
                 "seconds": call.seconds,
                 "error_code": call.error_code,
                 **_settlement(call),
+                **({"passage": str(call.passage)} if call.passage else {}),
             }
             for call in calls
         ]

@@ -39,14 +39,21 @@ class Quota:
 
 @dataclass
 class Spent:
-    """What the calls of one passage came to; nobody knows the `tokens` of a call that failed."""
+    """What the calls of one passage came to; nobody knows the `tokens` of a call that failed.
 
+    `ticket` is whose passage it is, None where its message leads to it; `since` is when it was taken, on this
+    process's monotonic clock, in seconds.
+    """
+
+    ticket: UUID | None
+    since: float
     calls: int = 0
     seconds: float = 0.0
     tokens: float | None = 0.0
 
     def add(self, call: Call) -> None:
         """Count one more call."""
+        call.passage = self.ticket
         self.calls += 1
         self.seconds += call.duration_ms / 1000
         if call.failure is not None:
@@ -68,7 +75,7 @@ def passage_of(claim: Claim[Any]) -> Iterator[None]:
     if not claim.bound:
         yield
         return
-    with _settling(claim.database, claim.message_id):
+    with _settling(claim.database, claim.message_id, Spent(None, time.monotonic())):
         yield
 
 
@@ -114,7 +121,7 @@ def passage(
         time.sleep(min(wait_seconds, LOOK_SECONDS))
     with ExitStack() as around:
         if pass_["bound"]:
-            around.enter_context(_settling(database, ticket))
+            around.enter_context(_settling(database, ticket, Spent(ticket, time.monotonic())))
         if pass_["owner"]:
             purse = OwnersPurse(database, pass_["owner"], ticket, hold_seconds, patience_seconds)
             around.enter_context(paid_from(purse))
@@ -128,8 +135,8 @@ def count_call(call: Call) -> None:
 
 
 @contextmanager
-def _settling(database: Database, ticket: UUID) -> Iterator[None]:
-    _open.spent = spent = Spent()
+def _settling(database: Database, ticket: UUID, spent: Spent) -> Iterator[None]:
+    _open.spent = spent
     try:
         yield
     finally:
@@ -137,12 +144,16 @@ def _settling(database: Database, ticket: UUID) -> Iterator[None]:
         try:
             _settle(database, ticket, spent)
         except (psycopg2.Error, DatabaseError) as error:
-            # It expires by itself; the job's own outcome matters more.
+            # It ends with its message, or expires; the job's own outcome matters more.
             log.warning("passage not settled", error=str(error).strip())
 
 
 def _settle(database: Database, ticket: UUID, spent: Spent) -> None:
     seconds_per_call = spent.seconds / spent.calls if spent.calls else None
     terms = (ticket, spent.calls, spent.tokens, seconds_per_call)
-    # To settle twice changes nothing.
-    patiently(lambda: database.call("SELECT worker.settle_passage(%s, %s, %s, %s)", terms))
+    # To settle twice changes nothing, nor what somebody else took meanwhile.
+    patiently(
+        lambda: database.call(
+            "SELECT worker.settle_passage(%s, %s, %s, %s, %s)", (*terms, time.monotonic() - spent.since)
+        )
+    )

@@ -72,9 +72,7 @@ QUERIES = {
         FROM pg_stat_activity a WHERE a.application_name LIKE 'lf-worker%'""",
     "passages": """
         SELECT p.ticket, p.provider, p.model, p.taken_at::text, p.expires_at::text, to_jsonb(c) AS claim
-        FROM worker.passages p LEFT JOIN worker.claims c ON c.message_id = p.ticket
-        -- A server that crashes may take along what settled a job; a sweep settles it then.
-        WHERE c.finished_at IS NULL OR c.finished_at < now() - interval '2 minutes'""",
+        FROM worker.passages p LEFT JOIN worker.claims c ON c.message_id = p.ticket""",
     "leases": "SELECT p.worker_id FROM worker.processes p WHERE p.lease_until > now()",
     "messages": """
         SELECT q.queue_name, q.state::text, q.message ->> 'actor_name' AS actor FROM dramatiq.queue q

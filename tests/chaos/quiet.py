@@ -47,7 +47,6 @@ _SWEEPS = (
     "recover_runs",
     "tend_waiting_runs",
     "adopt_async_runs",
-    "prune_limits",
 )
 
 

@@ -124,6 +124,17 @@ def test_the_place_of_a_worker_that_died_is_free_after_a_while_or_when_its_ticke
     assert take(connection) == 0
 
 
+def test_who_comes_back_late_settles_only_what_it_took_itself(connection: Connection) -> None:
+    limit(connection, concurrency=1)
+    ticket = uuid4()
+    assert [take(connection, ticket), take(connection, ticket)] == [0, 0]
+    call(connection, "SELECT worker.settle_passage(%s, 1, 9, 0.1, 60)::text", ticket)
+    assert take(connection) > 0
+    call(connection, "UPDATE worker.passages SET taken_at = taken_at - interval '1 minute' RETURNING true")
+    call(connection, "SELECT worker.settle_passage(%s, 1, 9, 0.1, 60)::text", ticket)
+    assert call(connection, "SELECT sum(under_way) FROM worker.buckets") == 0
+
+
 def test_tokens_that_were_not_used_are_given_back_and_those_over_are_owed(connection: Connection) -> None:
     limit(connection, tokens_per_minute=60_000)
     ticket = uuid4()

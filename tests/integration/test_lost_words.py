@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from uuid import UUID, uuid4
 
@@ -10,9 +11,10 @@ import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from app.broker import LeaseBroker
+from app.calls import Call, call_parameters
 from app.claims import Claim
 from app.database import Database
-from app.limits import Quota, passage
+from app.limits import Quota, passage, passages
 from app.local.platform import Seeded, enqueue_lens_run
 from app.platform.lens_runs import LensRun, fail_run
 from app.work import work
@@ -90,6 +92,46 @@ def test_a_passage_is_settled_though_the_session_was_lost_during_the_call(
     with passage(jobs_database, uuid4(), quota, hold_seconds=60):
         assert call(connection, "SELECT count(*) FROM worker.passages") == 1
         monkeypatch.setattr(jobs_database, "call", call_once_in_vain)
+    assert call(connection, "SELECT count(*) FROM worker.passages") == 0
+
+
+@pytest.mark.environment(WORKER_PROVIDER_LIMITS='{"openai": {"concurrency": 1}}')
+def test_no_passage_outlives_its_message_though_the_word_that_its_call_is_over_was_lost(
+    broker: LeaseBroker, connection: Connection, seeded: Seeded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where its worker died before it could tell, or the server in the instant after it had."""
+    declare(broker)
+    monkeypatch.setattr(passages, "_settle", lambda *_: None)
+    with running_worker(broker):
+        runs = [queue_run(connection) for _ in range(3)]
+        wait_until_empty(connection)
+    assert call(connection, "SELECT count(*) FROM worker.claims WHERE outcome = 'succeeded'") == len(runs)
+    assert call(connection, "SELECT count(*) FROM worker.passages") == 0
+    assert call(connection, "SELECT sum(under_way) FROM worker.buckets") == 0
+
+
+def test_what_a_call_brought_settles_its_passage_once_more_and_no_newer_one(
+    jobs_database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection.cursor().execute(
+        "INSERT INTO worker.provider_limits (provider, concurrency) VALUES ('openai', 1)"
+    )
+    monkeypatch.setattr(passages, "_settle", lambda *_: None)
+    made, ticket = Call("openai", "gpt-4o", "answer"), uuid4()
+    quota = Quota("openai", "gpt-4o", "platform", "ada")
+    with passage(jobs_database, ticket, quota, hold_seconds=60):
+        passages.count_call(made)
+        made.ended = time.monotonic()
+    note = "SELECT worker.note_calls(%s, %s)::text"
+    with passage(jobs_database, ticket, quota, hold_seconds=60):
+        call(connection, note, uuid4(), call_parameters([made]))
+        assert call(connection, "SELECT sum(under_way) FROM worker.buckets") == 1
+        made.ended = time.monotonic()
+    with jobs_database.transaction() as tx:
+        tx.execute(note, (uuid4(), call_parameters([made])))
+        tx.execute("SELECT current_setting('synchronous_commit') AS durable")
+        assert tx.fetchone() == {"durable": "on"}
+    assert call(connection, "SELECT sum(under_way) FROM worker.buckets") == 0
     assert call(connection, "SELECT count(*) FROM worker.passages") == 0
 
 

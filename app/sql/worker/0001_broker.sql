@@ -323,11 +323,13 @@ LANGUAGE sql SET search_path = '' AS $$
     FROM worker.queue_controls c WHERE c.max_in_flight IS NOT NULL AND c.queue_name = ANY (p_queues)
 $$;
 
--- Delete finished messages. Only the delivery that was acknowledged counts, and only for its owner.
+-- Delete finished messages. Only the delivery that was acknowledged counts, and only for its owner. No message that
+-- is gone takes up room under a limit.
 CREATE FUNCTION worker.acknowledge_messages(p_owner uuid, p_ids uuid[], p_deliveries integer[]) RETURNS integer
 LANGUAGE plpgsql SET search_path = ''
     SET enable_seqscan = off SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
+    v_ids uuid[];
     v_queues text[];
 BEGIN
     WITH ended AS (
@@ -335,9 +337,10 @@ BEGIN
         USING unnest(p_ids, p_deliveries) AS d (message_id, delivery)
         WHERE w.message_id = ANY (p_ids) AND w.message_id = d.message_id AND w.deliveries = d.delivery
           AND w.owner = p_owner AND w.state IS NOT DISTINCT FROM 'consumed'
-        RETURNING w.queue_name
+        RETURNING w.message_id, w.queue_name
     )
-    SELECT array_agg(e.queue_name) INTO v_queues FROM ended e;
+    SELECT array_agg(e.message_id), array_agg(e.queue_name) INTO v_ids, v_queues FROM ended e;
+    PERFORM worker.settle_leftovers(v_ids);
     PERFORM worker.fn_wake_capped_queues(v_queues);
     RETURN coalesce(cardinality(v_queues), 0);
 END $$;
@@ -349,6 +352,7 @@ CREATE FUNCTION worker.reject_messages(
 LANGUAGE plpgsql SET search_path = ''
     SET enable_seqscan = off SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
+    v_ids uuid[];
     v_queues text[];
 BEGIN
     WITH ended AS (
@@ -357,9 +361,10 @@ BEGIN
         FROM unnest(p_ids, p_deliveries, p_messages) AS d (message_id, delivery, message)
         WHERE w.message_id = ANY (p_ids) AND w.message_id = d.message_id AND w.deliveries = d.delivery
           AND w.owner = p_owner AND w.state IS NOT DISTINCT FROM 'consumed'
-        RETURNING w.queue_name
+        RETURNING w.message_id, w.queue_name
     )
-    SELECT array_agg(e.queue_name) INTO v_queues FROM ended e;
+    SELECT array_agg(e.message_id), array_agg(e.queue_name) INTO v_ids, v_queues FROM ended e;
+    PERFORM worker.settle_leftovers(v_ids);
     PERFORM worker.fn_wake_capped_queues(v_queues);
     RETURN coalesce(cardinality(v_queues), 0);
 END $$;

@@ -53,6 +53,11 @@ BEGIN
     IF p_calls @? '$[*].hold' THEN
         PERFORM worker.settle_holds(p_calls);
     END IF;
+    -- Each was settled when its call was over; what a crash of the server undid since is settled for good.
+    IF p_calls @? '$[*].passage' THEN
+        PERFORM worker.settle_leftovers(ARRAY[x.passage], x.age_ms * 0.001)
+        FROM jsonb_to_recordset(p_calls) AS x (passage uuid, age_ms bigint) WHERE x.passage IS NOT NULL;
+    END IF;
 END $$;
 
 -- Each provider that was called in the last hour. Latency is of calls that succeeded; polls, which only ask

@@ -562,19 +562,36 @@ BEGIN
 END $$;
 
 -- A call is over: give back what it did not take, and call the next one. p_calls is 0 when none was made,
--- p_tokens null when nobody knows what it took.
+-- p_tokens null when nobody knows what it took. A ticket's passage that was taken within p_held_seconds is another
+-- one, which somebody took up who went on in the place of a worker that was silent.
 CREATE FUNCTION worker.settle_passage(
     p_ticket uuid, p_calls integer DEFAULT 1, p_tokens double precision DEFAULT NULL,
-    p_seconds double precision DEFAULT NULL
+    p_seconds double precision DEFAULT NULL, p_held_seconds double precision DEFAULT 0
+) RETURNS void
+LANGUAGE plpgsql SET search_path = '' AS $$
+BEGIN
+    -- It doesn't wait for the disk, as others wait for its bucket: what a crash undoes is settled when the message
+    -- is acknowledged, or with what the call brought.
+    PERFORM set_config('synchronous_commit', 'off', true);
+    PERFORM worker.fn_end_passages(p_ticket, p_calls, p_tokens, p_seconds, p_held_seconds);
+END $$;
+
+-- The same in a transaction that may wait for the disk.
+CREATE FUNCTION worker.fn_end_passages(
+    p_ticket uuid, p_calls integer, p_tokens double precision, p_seconds double precision,
+    p_held_seconds double precision
 ) RETURNS void
 LANGUAGE plpgsql SET search_path = '' SET enable_seqscan = off AS $$
 DECLARE
     v_passage worker.passages;
     v_bucket worker.buckets;
 BEGIN
-    PERFORM set_config('synchronous_commit', 'off', true);
     FOR v_passage IN
-        WITH over AS (DELETE FROM worker.passages a WHERE a.ticket = p_ticket RETURNING a.*)
+        WITH over AS (
+            -- No two clocks go equally fast.
+            DELETE FROM worker.passages a
+            WHERE a.ticket = p_ticket AND a.taken_at <= clock_timestamp() - 0.999 * p_held_seconds * interval '1 second'
+            RETURNING a.*)
         SELECT * FROM over o ORDER BY o.model
     LOOP
         v_bucket := worker.fn_lock_bucket(v_passage.provider, v_passage.model, v_passage.key);
@@ -592,6 +609,22 @@ BEGIN
         v_bucket.under_way := greatest(0, v_bucket.under_way - 1);
         PERFORM worker.fn_write_bucket(v_bucket);
         PERFORM worker.fn_call_when_there_is_room(v_bucket.provider, v_bucket.model, v_bucket.key);
+    END LOOP;
+END $$;
+
+-- Settle what is left of tickets that are done with: a worker may have died before it could, and a server that
+-- crashed may have taken along that it did. There rarely is any.
+CREATE FUNCTION worker.settle_leftovers(p_tickets uuid[], p_held_seconds double precision DEFAULT 0) RETURNS void
+LANGUAGE plpgsql SET search_path = '' SET enable_seqscan = off SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+    v_ticket uuid;
+BEGIN
+    -- In one order whoever settles several.
+    FOR v_ticket IN
+        SELECT a.ticket FROM worker.passages a WHERE a.ticket = ANY (p_tickets)
+        GROUP BY a.ticket ORDER BY min(a.provider), min(a.model), min(a.key)
+    LOOP
+        PERFORM worker.fn_end_passages(v_ticket, 1, NULL, NULL, p_held_seconds);
     END LOOP;
 END $$;
 
