@@ -79,6 +79,7 @@ _MANNERS: dict[str, Manner] = {"drip": "drip", "hang": "hang", "cut-body": "cut"
 _CANNED = {
     "html": Response(200, b"<html><body>Down for maintenance</body></html>", "text/html"),
     "empty-json": Response(200, b"{}"),
+    "image-filtered": Response(200, b'{"predictions": [{"raiFilteredReason": "Violence is not shown."}]}'),
     "redirect": Response(307, b"", headers={"Location": "http://127.0.0.1:9/elsewhere"}),
 }
 

@@ -155,7 +155,7 @@ def judge_problem(problem: Problem, provider: str, *secrets: str) -> JobError:
 def judge_reply(reply: Reply, provider: str, *secrets: str) -> JobError | None:
     """The outcome of a 200 that is no success, or None: refusals and cut-off answers are not answers."""
     if reply.finish_reason == "refused":
-        return _outcome("provider.content_refused", provider, reply.refusal or "", None, secrets)
+        return content_refused(provider, reply.refusal or "", *secrets)
     if reply.finish_reason == "interrupted":
         return _outcome("provider.unavailable", provider, "the answer broke off", None, secrets)
     if reply.text.strip() or reply.finish_reason == "stop":
@@ -163,6 +163,11 @@ def judge_reply(reply: Reply, provider: str, *secrets: str) -> JobError | None:
     if reply.finish_reason == "length":
         return _outcome("provider.output_truncated", provider, "", None, secrets)
     return _outcome("provider.bad_response", provider, "no text and no reason given", None, secrets)
+
+
+def content_refused(provider: str, reason: str, *secrets: str) -> JobError:
+    """The outcome of an answer that says, in the provider's words, that its filters let nothing through."""
+    return _outcome("provider.content_refused", provider, reason, None, secrets)
 
 
 def _code(problem: Problem) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from app.errors import GiveUp
 from app.providers.media.base import Finished, Order
 from app.providers.media.wire import decode_media, parse, post_json, segment
+from app.providers.outcomes import content_refused
 from app.providers.wire import WirePart
 from app.settings import settings
 
@@ -30,7 +30,9 @@ def submit(order: Order, key: str, timeout_seconds: float) -> Finished:
         "parameters": {"sampleCount": 1, "aspectRatio": order.wishes.aspect_ratio or "1:1"},
     }
     response = post_json(url, body, {"x-goog-api-key": key}, timeout_seconds)
-    for prediction in parse(_Predictions, response).predictions:
+    predictions = parse(_Predictions, response).predictions
+    for prediction in predictions:
         if prediction.bytesBase64Encoded:
             return Finished(decode_media(prediction.bytesBase64Encoded, prediction.mimeType))
-    raise GiveUp("provider.content_refused", "Google refused the content: no image came through its filters")
+    told = (prediction.raiFilteredReason for prediction in predictions)
+    raise content_refused("google", next(filter(None, told), "no image came through its filters"), key)

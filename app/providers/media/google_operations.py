@@ -24,6 +24,7 @@ from app.providers.media.wire import (
     segment,
     task_failed,
 )
+from app.providers.outcomes import content_refused
 from app.providers.wire import Lenient, WirePart
 from app.settings import settings
 
@@ -94,7 +95,7 @@ def poll(task: Task, key: str, timeout_seconds: float) -> Pending | Finished:
     if operation.error:
         raise task_failed("google", operation.error.message, operation.error.status, key)
     if task.kind == "video":
-        return Finished(_video(operation.response.generateVideoResponse, headers))
+        return Finished(_video(operation.response.generateVideoResponse, headers, key))
     return Finished(_music(operation.response))
 
 
@@ -125,7 +126,7 @@ def _operation(task_id: str, key: str) -> tuple[str, dict[str, str]]:
     return f"{regional}/v1/{name}", bearer(key)
 
 
-def _video(videos: _Videos, headers: dict[str, str]) -> Media:
+def _video(videos: _Videos, headers: dict[str, str], key: str) -> Media:
     if videos.generatedSamples:
         # Google's own links want the key again.
         uri = videos.generatedSamples[0].video.uri
@@ -137,7 +138,7 @@ def _video(videos: _Videos, headers: dict[str, str]) -> Media:
             fetch_headers=headers if wants_key else {},
         )
     if videos.raiMediaFilteredReasons:
-        raise GiveUp("provider.content_refused", "Google refused the content: the video was filtered")
+        raise content_refused("google", "; ".join(videos.raiMediaFilteredReasons), key)
     raise BadReplyError("the operation is done but there is no video in it")
 
 

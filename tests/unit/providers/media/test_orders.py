@@ -154,10 +154,20 @@ def test_a_provider_that_does_not_make_that_kind_is_said(provider: str, kind: st
     assert caught.value.code == "provider.modality_unsupported"
 
 
-def test_an_image_that_google_filters_is_a_refusal(order: Submit) -> None:
+@pytest.mark.parametrize(
+    ("scenario", "reason"),
+    [
+        ("empty-json", "no image came through its filters"),
+        ("image-filtered", "Violence is not shown."),
+    ],
+)
+def test_an_image_that_google_filters_is_a_refusal_with_its_reason(
+    scenario: str, reason: str, order: Submit
+) -> None:
     with pytest.raises(GiveUp) as caught:
-        order(Maker("google", "image", "imagen-4.0-generate-001", is_task=False), "empty-json")
+        order(Maker("google", "image", "imagen-4.0-generate-001", is_task=False), scenario)
     assert caught.value.code == "provider.content_refused"
+    assert caught.value.message == f"Google refused the content: {reason}"
 
 
 def test_each_generation_of_images_gets_its_own_defaults(order: Submit, server: ProviderServer) -> None:
