@@ -40,13 +40,12 @@ def broadcast(settings: Settings, topic: str, messages: Sequence[Message]) -> in
     return sum(0 if _send(settings, body) else count for count, body in _batches(topic, messages))
 
 
-def _batches(topic: str, messages: Sequence[Message]) -> Iterator[tuple[int, str]]:
+def _batches(topic: str, messages: Sequence[Message]) -> Iterator[tuple[int, bytes]]:
     """The bodies of the requests, each with its number of messages."""
-    batch: list[str] = []
+    batch: list[bytes] = []
     for message in messages:
-        encoded = _Broadcast(
-            topic=topic, event=message.event, payload=dict(message.payload)
-        ).model_dump_json()
+        told = _Broadcast(topic=topic, event=message.event, payload=dict(message.payload))
+        encoded = told.model_dump_json().encode()
         if batch and sum(map(len, batch)) + len(encoded) > BATCH_BYTES:
             yield len(batch), _body(batch)
             batch = []
@@ -55,11 +54,11 @@ def _batches(topic: str, messages: Sequence[Message]) -> Iterator[tuple[int, str
         yield len(batch), _body(batch)
 
 
-def _body(batch: list[str]) -> str:
-    return f'{{"messages":[{",".join(batch)}]}}'
+def _body(batch: list[bytes]) -> bytes:
+    return b'{"messages":[%s]}' % b",".join(batch)
 
 
-def _send(settings: Settings, body: str) -> bool:
+def _send(settings: Settings, body: bytes) -> bool:
     reason = ""
     for number in range(TRIES):
         if number:
@@ -78,7 +77,7 @@ def _send(settings: Settings, body: str) -> bool:
     return False
 
 
-def _post(settings: Settings, body: str) -> int:
+def _post(settings: Settings, body: bytes) -> int:
     key = settings.supabase_service_role_key.get_secret_value().strip()
     remember_secret(key)
     # A new-style key is no token; Realtime takes it in this header only.

@@ -46,13 +46,6 @@ class RunEvent(BaseModel):
     payload: dict[str, JsonValue] = {}
 
 
-class Follower(BaseModel):
-    """How the followers of a run have been told: messages sent and messages Realtime didn't take."""
-
-    messages: int
-    failures: int
-
-
 class Message(BaseModel):
     """What goes out on a run's channel: one event in its envelope, or several in a message `run.events`."""
 
@@ -75,15 +68,6 @@ class Outgoing(BaseModel):
 def event_parameters(events: Sequence[RunEvent]) -> list[Json]:
     """Events as an argument of type jsonb[]."""
     return [Json({"type": event.type.value, "payload": storable(event.payload)}) for event in events]
-
-
-def follower_of(database: Database, run_id: UUID) -> Follower:
-    """How telling the followers of a run has gone so far."""
-    rows = database.call(
-        "SELECT messages, failures FROM worker.run_channels WHERE run_id = %s",
-        (run_id,),
-    )
-    return Follower.model_validate(rows[0]) if rows else Follower(messages=0, failures=0)
 
 
 def take_messages(database: Database, run_id: UUID) -> Outgoing:

@@ -52,7 +52,7 @@ class BroadcastServer(RespondingServer):
         for message in messages:
             if set(message) != {"topic", "event", "payload", "private"}:
                 return 422
-            if len(json.dumps(message["payload"]).encode()) > LARGEST_BYTES:
+            if len(json.dumps(message["payload"], ensure_ascii=False).encode()) > LARGEST_BYTES:
                 return 422
         self.messages += messages
         return 202

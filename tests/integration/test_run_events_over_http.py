@@ -18,14 +18,13 @@ from app.local.workflows import enqueue_workflow_run, make_workflow
 from app.platform.run_events import (
     RunEvent,
     RunEventType,
-    follower_of,
     settle_messages,
     take_messages,
 )
 from app.platform.workflows import RunHold, finish_run
 from tests.doubles.broadcast_server import BroadcastServer
 from tests.integration.conftest import running_worker
-from tests.integration.workflow_rows import BOTH_PLATFORMS, hold_of, must_claim, update
+from tests.integration.workflow_rows import BOTH_PLATFORMS, follower_of, hold_of, must_claim, update
 from tests.sql import call
 from tests.waiting import eventually
 
@@ -99,11 +98,12 @@ def test_many_events_go_in_order_and_few_messages(
     )
 
 
+@pytest.mark.parametrize("text", ["x" * 100_000, "ß" * 50_000], ids=["letters", "letters of two bytes"])
 def test_large_values_become_references_over_http_too(
-    worker: None, jobs_database: Database, realtime: BroadcastServer, hold: RunHold
+    worker: None, jobs_database: Database, realtime: BroadcastServer, hold: RunHold, text: str
 ) -> None:
-    hold.save(jobs_database, [], [started(n, output={"text": "x" * 300_000}) for n in range(3)])
-    hold.save(jobs_database, [], [started(n, output={"text": "x" * 100_000}) for n in range(60)])
+    hold.save(jobs_database, [], [started(n, output={"text": text * 3}) for n in range(3)])
+    hold.save(jobs_database, [], [started(n, output={"text": text}) for n in range(60)])
     hold.save(jobs_database, [], [ended()])
     await_event(realtime, 64)
     assert follower_of(jobs_database, hold.run_id).failures == 0

@@ -12,9 +12,9 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from app.database import Database
 from app.local.platform import Seeded
 from app.local.workflows import enqueue_workflow_run, make_workflow
-from app.platform.run_events import RunEvent, RunEventType, event_parameters, follower_of
+from app.platform.run_events import RunEvent, RunEventType, event_parameters
 from app.platform.workflows import NodeWrite, RunHold, finish_run
-from tests.integration.workflow_rows import BOTH_PLATFORMS, hold_of, must_claim, rows
+from tests.integration.workflow_rows import BOTH_PLATFORMS, follower_of, hold_of, must_claim, rows
 from tests.sql import call
 
 

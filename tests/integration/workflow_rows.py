@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -49,6 +50,19 @@ def rows(session: Connection, statement: str, *parameters: Any) -> list[dict[str
 
 def run_row(session: Connection, run_id: UUID) -> dict[str, Any]:
     return rows(session, "SELECT * FROM lenses.workflow_runs WHERE id = %s", run_id)[0]
+
+
+@dataclass(frozen=True)
+class Follower:
+    """How telling the followers of a run has gone: messages sent, and messages Realtime didn't take."""
+
+    messages: int
+    failures: int
+
+
+def follower_of(database: Database, run_id: UUID) -> Follower:
+    found = database.call("SELECT messages, failures FROM worker.run_channels WHERE run_id = %s", (run_id,))
+    return Follower(**found[0]) if found else Follower(0, 0)
 
 
 def team_row(session: Connection, team_run_id: UUID) -> dict[str, Any]:
