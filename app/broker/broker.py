@@ -28,6 +28,7 @@ from app.broker.envelope import encode
 from app.broker.post_office import LeaseConsumer, PostOffice
 from app.broker.work_queue import WorkQueue
 from app.database import CONNECTION_ERRORS, Database
+from app.errors import DatabaseError
 from app.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -112,7 +113,7 @@ class LeaseBroker(PostgresBroker):
         while True:
             try:
                 return self._database.call(statement, parameters)
-            except CONNECTION_ERRORS as error:
+            except (*CONNECTION_ERRORS, DatabaseError) as error:
                 if time.monotonic() > give_up_at:
                     raise BrokerConnectionError(str(error).strip()) from error
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
@@ -11,13 +10,10 @@ from psycopg2.extensions import cursor
 from psycopg2.extras import Json
 from pydantic import JsonValue
 
-from app.database import CONNECTION_ERRORS, Database
+from app.database import Database
+from app.patience import patiently
 from app.platform.json_values import storable
 from app.platform.rows import only_row
-
-#: A receipt is worth some tries: without it nobody knows whether the effect happened.
-TRIES = 4
-PAUSE_SECONDS = 0.5
 
 _BEGIN = "SELECT * FROM worker.begin_node_effect(%s, %s, %s, %s)"
 _KEEP = """
@@ -66,15 +62,11 @@ def begin(database: Database, effect: Effect, *, most_per_run: int | None = None
 
 
 def keep_receipt(database: Database, effect: Effect, receipt: dict[str, JsonValue]) -> None:
-    """Write down that the other side has it; what the receipt holds is given again on resuming."""
-    for tries_left in reversed(range(TRIES)):
-        try:
-            database.call(_KEEP, (Json(storable(receipt)), *effect.row))
-            return
-        except CONNECTION_ERRORS:
-            if not tries_left:
-                raise
-            time.sleep(PAUSE_SECONDS)
+    """Write down that the other side has it; what the receipt holds is given again on resuming.
+
+    Without it nobody knows whether the effect happened, so it is written through short outages.
+    """
+    patiently(lambda: database.call(_KEEP, (Json(storable(receipt)), *effect.row)))
 
 
 def forget(database: Database, effect: Effect) -> None:

@@ -13,6 +13,8 @@ from psycopg2.extensions import ISOLATION_LEVEL_READ_COMMITTED
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from app.broker import LeaseBroker
+from app.database import Database
+from app.settings import settings
 from tests.databases import connect_as_worker
 from tests.integration.broker_rows import Gate, Journal, end_sessions, rows, sessions, wait_until_empty
 from tests.integration.conftest import running_worker
@@ -191,6 +193,35 @@ def test_sending_survives_the_end_of_its_sessions(broker: LeaseBroker, connectio
             end_sessions(connection, "lf-worker jobs")
         assert sorted(journal.wait_for(10)) == list(range(10))
         wait_until_empty(connection)
+
+
+def test_sending_waits_until_a_connection_becomes_free(
+    database: Database, connection: Connection, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy, free = threading.Event(), threading.Event()
+    pool = Database(dsn, max_connections=1, wait_seconds=0.05)
+    broker = LeaseBroker(pool, settings())
+    note = dramatiq.actor(lambda: None, actor_name="note", broker=broker)
+    acquire = pool._free.acquire
+
+    def tell(**terms: float) -> bool:
+        got = acquire(**terms)
+        if not got:
+            free.set()
+        return got
+
+    def hold() -> None:
+        with pool.transaction():
+            busy.set()
+            free.wait(20)
+
+    with closing(pool), ThreadPoolExecutor(1) as threads:
+        holding = threads.submit(hold)
+        assert busy.wait(20)
+        monkeypatch.setattr(pool._free, "acquire", tell)
+        note.send()
+        holding.result()
+    assert len(rows(connection)) == 1
 
 
 def test_a_message_that_is_sent_again_under_its_id_is_there_once(

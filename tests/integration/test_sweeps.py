@@ -10,6 +10,7 @@ import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from app.broker import LeaseBroker
+from app.errors import DatabaseError
 from app.sweeps import Missed, sweep
 from tests.integration.conftest import running_worker
 from tests.sql import call
@@ -59,6 +60,23 @@ def test_a_sweep_that_skips_what_it_missed_waits_for_its_next_slot(
 
     send_and_wait(broker, connection, report, times=3)
     assert done == []
+
+
+def test_a_sweep_that_gets_no_connection_is_done_a_little_later(
+    broker: LeaseBroker, connection: Connection, done: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.sweeps.RETRY_MS", 1)
+
+    @sweep("* * * * *", missed=Missed.SKIP)
+    def look() -> None:
+        done.append("looked")
+        if len(done) == 1:
+            raise DatabaseError("no database connection became free within 5 s")
+
+    look.send_with_options(kwargs={"off_timetable": True})
+    with running_worker(broker):
+        eventually(lambda: call(connection, "SELECT count(*) FROM dramatiq.queue") == 0, what="its end")
+    assert done == ["looked", "looked"]
 
 
 def test_the_slot_of_this_minute_is_never_skipped(
