@@ -201,7 +201,7 @@ DECLARE
 BEGIN
     PERFORM worker.enqueue_messages(
         ARRAY[worker.message(v_id, p_actor, p_queue, p_kwargs)],
-        ARRAY[(extract(epoch FROM p_due_at - now()) * 1000)::bigint],
+        ARRAY[ceil(extract(epoch FROM p_due_at - now()) * 1000)::bigint],
         ARRAY[p_unique_key]);
     RETURN v_id;
 END $$;
