@@ -36,6 +36,7 @@ class Opened(StrEnum):
     FINISHED = "finished"
     GONE = "gone"
     WAIT = "wait"
+    LOCKED = "locked"
 
 
 @dataclass
@@ -125,18 +126,20 @@ def open_claim(
 
     `hint` is the job that the message was written for; if it is taken, the next one is claimed instead.
     There is no claim where there is nothing to do: no job waits, or the job has ended or is gone.
-    Raises `PutBack` for a job whose call a limit, a pause or a breaker forbids yet; `hold_seconds` is how
-    long its place under a limit is kept should this process die.
+    Raises `PutBack` for a job whose call a limit, a pause or a breaker forbids yet, and where the hinted job
+    waits but somebody has locked its row; `hold_seconds` is how long its place under a limit is kept should
+    this process die.
     """
     row = database.call(
         "SELECT * FROM worker.open_claim(%s, %s, %s, %s, %s, %s)",
         (message_id, kind, hint, worker_id, max_deaths, hold_seconds),
     )[0]
     opened = Opened(row["outcome"])
+    after_seconds = row["wait_ms"] / 1000
     if opened is Opened.WAIT:
-        raise PutBack(
-            "provider.waiting", "the provider takes no more calls yet", after_seconds=row["wait_ms"] / 1000
-        )
+        raise PutBack("provider.waiting", "the provider takes no more calls yet", after_seconds=after_seconds)
+    if opened is Opened.LOCKED:
+        raise PutBack("job.locked", "somebody else is at the job's row", after_seconds=after_seconds)
     if opened not in {Opened.CLAIMED, Opened.RESUMED, Opened.POISON}:
         return opened, None
     claim = Claim(

@@ -137,12 +137,19 @@ def test_where_there_is_nothing_to_do_there_is_no_claim(outcome: Opened) -> None
     assert database.asked[0][1] == (ID, "lens_run", None, "host:1", 3, 900.0)
 
 
-def test_a_job_that_must_wait_says_for_how_long() -> None:
-    database = RecordedDatabase(opened("wait", wait_ms=1_500))
+@pytest.mark.parametrize(
+    ("outcome", "code", "reason"),
+    [
+        ("wait", "provider.waiting", "the provider takes no more calls yet"),
+        ("locked", "job.locked", "somebody else is at the job's row"),
+    ],
+)
+def test_a_job_that_must_wait_says_why_and_for_how_long(outcome: str, code: str, reason: str) -> None:
+    database = RecordedDatabase(opened(outcome, wait_ms=1_500))
     with pytest.raises(PutBack) as waits:
         open_claim(database, ID, "lens_run", "host:1", hint=None, max_deaths=3)
-    assert (waits.value.code, waits.value.after_seconds) == ("provider.waiting", 1.5)
-    assert waits.value.message == "the provider takes no more calls yet"
+    assert (waits.value.code, waits.value.after_seconds) == (code, 1.5)
+    assert waits.value.message == reason
 
 
 def test_claims_are_handed_back_and_looked_for_by_message_and_attempt() -> None:

@@ -5,8 +5,12 @@ CREATE TABLE worker.kinds (
     kind text PRIMARY KEY,
     actor text NOT NULL UNIQUE,
     queue text NOT NULL,
-    -- a query that claims a job and gives its row as jsonb, or null: the job $1 if it still waits, else the next
+    -- a query that claims a job and gives its row as jsonb, or null: the job $1 if it waits and nobody has its row
+    -- locked, or where $1 is null the next one
     claim_next text NOT NULL,
+    -- a query that tells whether the job $1 still waits to be claimed, whoever is at it just now; null where a
+    -- ticket stands for no job in particular
+    is_waiting text,
     -- a query that locks the job $1 and gives the same row while it is still to be done, else null
     reload text NOT NULL,
     -- the key of the job's id in that row
@@ -83,11 +87,22 @@ LANGUAGE sql STABLE SET search_path = '' AS $$
         p_claim, 'death', 'worker.lost', 'its process died, or was silent for too long')
 $$;
 
+-- In how many milliseconds a ticket looks again whether its job's row is free: soon, and less often each time, up
+-- to about five seconds, as some transactions are long.
+CREATE FUNCTION worker.fn_look_again_ms(p_message_id uuid) RETURNS integer
+LANGUAGE sql SET search_path = '' AS $$
+    SELECT ((0.5 + random()) * least(5000, 25 * 2 ^ least(10, coalesce(
+        (SELECT q.deliveries FROM dramatiq.queue q WHERE q.message_id = p_message_id), 1))))::integer
+$$;
+
 -- Open the claim of a message: go on with the job it had, or claim the next one of its kind.
 -- outcome: claimed | resumed | poison (resumed once too often: fail it) | nothing | finished | gone
 --          | wait (no call may be made for it yet: come back in wait_ms)
+--          | locked (the hinted job waits, but somebody else is at its row: come back in wait_ms)
 -- A job that must wait is not claimed, so that one that shows as running runs. `bound`: a passage was taken,
 -- which is to be settled when the job is put down. `owner`: the call is under budgets, which are that owner's.
+-- A ticket takes another job than the hinted one only where that waits no more: else a job whose row somebody had
+-- locked for an instant would be left without a ticket.
 CREATE FUNCTION worker.open_claim(
     p_message_id uuid, p_kind text, p_hint uuid, p_worker_id text, p_max_deaths integer,
     p_hold_seconds double precision DEFAULT 900
@@ -102,6 +117,7 @@ DECLARE
     v_claim worker.claims;
     v_job jsonb;
     v_id uuid;
+    v_is_locked boolean;
     v_pass record;
 BEGIN
     -- The claim doesn't wait for the disk. A crash of the server may undo the newest ones together with their
@@ -116,9 +132,20 @@ BEGIN
             RETURN;
         END IF;
         EXECUTE v_kind.claim_next INTO v_job USING p_hint;
+        IF v_job IS NULL AND p_hint IS NOT NULL AND v_kind.is_waiting IS NOT NULL THEN
+            EXECUTE v_kind.is_waiting INTO v_is_locked USING p_hint;
+            IF NOT v_is_locked THEN
+                EXECUTE v_kind.claim_next INTO v_job USING NULL::uuid;
+            END IF;
+        END IF;
         v_id := (v_job ->> v_kind.id_key)::uuid;
         IF v_pass.bound AND v_id IS DISTINCT FROM p_hint THEN
             PERFORM worker.settle_passage(p_message_id, 0);
+        END IF;
+        IF v_is_locked THEN
+            RETURN QUERY SELECT 'locked', p_hint, NULL::jsonb, 0, 0, 0, worker.fn_look_again_ms(p_message_id),
+                false, NULL::text;
+            RETURN;
         END IF;
         IF v_id IS NULL THEN
             RETURN QUERY SELECT 'nothing', NULL::uuid, NULL::jsonb, 0, 0, 0, 0, false, NULL::text;

@@ -24,20 +24,20 @@ BEGIN
     RETURN v_run;
 END $$;
 
--- Claim the run that a ticket was written for, found by its key whatever the length of the queue; where it
--- is taken already, whichever run the platform deems next.
+-- Claim the run that a ticket was written for, found by its key whatever the length of the queue; without one,
+-- whichever run the platform deems next.
 CREATE FUNCTION worker.fn_claim_lens_run(p_hint uuid) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = worker, public AS $$
 BEGIN
+    IF p_hint IS NULL THEN
+        RETURN worker.fn_running_lens_run((fn_worker_claim_queued_run() ->> 'run_id')::uuid);
+    END IF;
     UPDATE execution.runs r SET status = 'running', started_at = coalesce(r.started_at, now())
     WHERE r.id = (
         SELECT w.id FROM execution.runs w JOIN execution.requests q ON q.id = w.request_id
         WHERE w.id = p_hint AND w.status IS NOT DISTINCT FROM 'queued' AND w.is_active AND q.is_active
         FOR UPDATE OF w SKIP LOCKED);
-    IF FOUND THEN
-        RETURN worker.fn_running_lens_run(p_hint);
-    END IF;
-    RETURN worker.fn_running_lens_run((fn_worker_claim_queued_run() ->> 'run_id')::uuid);
+    RETURN CASE WHEN FOUND THEN worker.fn_running_lens_run(p_hint) END;
 END $$;
 
 -- The template of a lens version with its parameters, or null. A tool that is required makes its parameter so.
@@ -76,9 +76,11 @@ LANGUAGE sql STABLE SET search_path = '' AS $$
     LEFT JOIN ai.providers p ON p.id = k.provider_id
 $$;
 
-INSERT INTO worker.kinds (kind, actor, queue, claim_next, reload, id_key, count_claimable, call, replay) VALUES (
+INSERT INTO worker.kinds (kind, actor, queue, claim_next, is_waiting, reload, id_key, count_claimable, call, replay) VALUES (
     'lens_run', 'execute_lens_run', 'lens_runs',
     'SELECT worker.fn_claim_lens_run($1)',
+    'SELECT EXISTS (SELECT FROM execution.runs r JOIN execution.requests q ON q.id = r.request_id
+                    WHERE r.id = $1 AND r.status IS NOT DISTINCT FROM ''queued'' AND r.is_active AND q.is_active)',
     'SELECT worker.fn_running_lens_run($1)',
     'run_id',
     'SELECT count(*) FROM execution.runs r JOIN execution.requests q ON q.id = r.request_id

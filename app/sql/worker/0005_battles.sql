@@ -132,22 +132,23 @@ BEGIN
     RETURN CASE WHEN FOUND THEN worker.fn_battle_job(p_job_id) END;
 END $$;
 
--- Claim the job that a ticket was written for, if it is due; else whichever the platform deems next. A claim
--- that an earlier ticket still holds on the job is over: the job was put back behind its back.
+-- Claim the job that a ticket was written for, if it is due; without one, whichever the platform deems next. A
+-- claim that an earlier ticket still holds on the job is over: the job was put back behind its back.
 CREATE FUNCTION worker.fn_claim_battle_job(p_hint uuid) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = worker, public AS $$
 DECLARE
     v_job uuid;
 BEGIN
-    UPDATE battles.battle_execution_jobs j SET status = 'claimed', worker_id = 'lf-worker', claimed_at = now()
-    WHERE j.id = (
-        SELECT w.id FROM battles.battle_execution_jobs w
-        WHERE w.id = p_hint AND w.status IS NOT DISTINCT FROM 'queued' AND (w.claimed_at IS NULL OR w.claimed_at <= now())
-          AND NOT fn_kill_switch_active('system')
-        FOR UPDATE SKIP LOCKED)
-    RETURNING j.id INTO v_job;
-    IF v_job IS NULL THEN
+    IF p_hint IS NULL THEN
         SELECT n.job_id INTO v_job FROM fn_worker_claim_battle_job('lf-worker') AS n;
+    ELSE
+        UPDATE battles.battle_execution_jobs j SET status = 'claimed', worker_id = 'lf-worker', claimed_at = now()
+        WHERE j.id = (
+            SELECT w.id FROM battles.battle_execution_jobs w
+            WHERE w.id = p_hint AND w.status IS NOT DISTINCT FROM 'queued'
+              AND (w.claimed_at IS NULL OR w.claimed_at <= now()) AND NOT fn_kill_switch_active('system')
+            FOR UPDATE SKIP LOCKED)
+        RETURNING j.id INTO v_job;
     END IF;
     UPDATE worker.claims c SET state = 'finished', finished_at = now(), outcome = 'gone'
     WHERE c.kind = 'battle_job' AND c.job = v_job AND c.finished_at IS NULL;
@@ -205,9 +206,12 @@ BEGIN
     RETURN nullif(FOUND, false);
 END $$;
 
-INSERT INTO worker.kinds (kind, actor, queue, claim_next, reload, id_key, count_claimable, call, replay) VALUES (
+INSERT INTO worker.kinds (kind, actor, queue, claim_next, is_waiting, reload, id_key, count_claimable, call, replay) VALUES (
     'battle_job', 'execute_battle_job', 'battles',
     'SELECT worker.fn_claim_battle_job($1)',
+    'SELECT EXISTS (SELECT FROM battles.battle_execution_jobs j
+                    WHERE j.id = $1 AND j.status IS NOT DISTINCT FROM ''queued''
+                      AND (j.claimed_at IS NULL OR j.claimed_at <= now()) AND NOT public.fn_kill_switch_active(''system''))',
     'SELECT worker.fn_claimed_battle_job($1)',
     'job_id',
     -- Those not due yet count too: each has its delayed ticket.

@@ -153,18 +153,23 @@ BEGIN
     RETURN to_jsonb(v_task) - 'content' - 'result' || jsonb_build_object('has_expired', v_task.expires_at <= now());
 END $$;
 
--- Claim the task that a message was written for, or else the one that is due longest.
+-- Claim the task that a message was written for; without one, that which is due longest.
 CREATE FUNCTION worker.fn_claim_media_task(p_hint uuid) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     v_task uuid;
 BEGIN
-    UPDATE worker.media_tasks t SET state = 'polling' WHERE t.id = (
-        SELECT w.id FROM worker.media_tasks w
-        WHERE w.state = 'started' AND (w.id = p_hint OR w.due_at <= now())
-        ORDER BY (w.id = p_hint) DESC NULLS LAST, w.due_at
-        LIMIT 1 FOR UPDATE SKIP LOCKED)
-    RETURNING t.id INTO v_task;
+    IF p_hint IS NULL THEN
+        UPDATE worker.media_tasks t SET state = 'polling' WHERE t.id = (
+            SELECT w.id FROM worker.media_tasks w WHERE w.state = 'started' AND w.due_at <= now()
+            ORDER BY w.due_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+        RETURNING t.id INTO v_task;
+    ELSE
+        UPDATE worker.media_tasks t SET state = 'polling' WHERE t.id = (
+            SELECT w.id FROM worker.media_tasks w WHERE w.id = p_hint AND w.state IS NOT DISTINCT FROM 'started'
+            FOR UPDATE SKIP LOCKED)
+        RETURNING t.id INTO v_task;
+    END IF;
     RETURN worker.fn_polling_media_task(v_task);
 END $$;
 
@@ -265,9 +270,10 @@ BEGIN
     RETURN v_closed;
 END $$;
 
-INSERT INTO worker.kinds (kind, actor, queue, claim_next, reload, id_key, count_claimable, replay) VALUES (
+INSERT INTO worker.kinds (kind, actor, queue, claim_next, is_waiting, reload, id_key, count_claimable, replay) VALUES (
     'media_poll', 'poll_media_task', 'media',
     'SELECT worker.fn_claim_media_task($1)',
+    'SELECT EXISTS (SELECT FROM worker.media_tasks t WHERE t.id = $1 AND t.state IS NOT DISTINCT FROM ''started'')',
     'SELECT worker.fn_polling_media_task($1)',
     'id',
     'SELECT count(*) FROM worker.media_tasks t WHERE t.state = ''started''',

@@ -1,16 +1,20 @@
 -- Workflow runs: which of them wait for a worker, how one is claimed, and their tickets.
 
--- Runs that wait for a worker: those of schedules and of the API, those asked for again or approved, and those
+-- Runs that are to be executed: those of schedules and of the API, those asked for again or approved, and those
 -- taken from a worker that died. The run of a team run is its team's to execute, once that is approved.
-CREATE VIEW worker.waiting_workflow_runs AS
+CREATE VIEW worker.wanted_workflow_runs AS
     SELECT r.id, r.workflow_id, r.status, r.created_at
     FROM lenses.workflow_runs r
     WHERE (r.status = 'queued'
            OR (r.status = 'pending' AND r.trigger_mode IN ('schedule', 'api'))
            OR (r.status = 'recovered' AND r.run_worker_id IS NULL))
       AND NOT EXISTS (SELECT FROM agents.team_runs t
-                      WHERE t.workflow_run_id = r.id AND t.status IN ('queued', 'running', 'blocked'))
-      AND NOT EXISTS (SELECT FROM worker.claims c
+                      WHERE t.workflow_run_id = r.id AND t.status IN ('queued', 'running', 'blocked'));
+
+-- One that was asked for again is not taken before the attempt that still is at it has ended.
+CREATE VIEW worker.waiting_workflow_runs AS
+    SELECT r.* FROM worker.wanted_workflow_runs r
+    WHERE NOT EXISTS (SELECT FROM worker.claims c
                       WHERE c.kind = 'workflow_run' AND c.job = r.id AND c.finished_at IS NULL);
 COMMENT ON VIEW worker.waiting_workflow_runs IS 'Workflow runs that a worker may take now.';
 
@@ -114,7 +118,7 @@ LANGUAGE sql SET search_path = '' AS $$
     FOR NO KEY UPDATE OF r
 $$;
 
--- Claim the run that a ticket was written for, else the one that has waited longest.
+-- Claim the run that a ticket was written for; without one, that which has waited longest.
 CREATE FUNCTION worker.fn_claim_workflow_run(p_hint uuid) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = worker, public AS $$
 DECLARE
@@ -123,10 +127,11 @@ BEGIN
     IF fn_kill_switch_active('system') THEN
         RETURN NULL;
     END IF;
-    SELECT w.id INTO v_run FROM worker.waiting_workflow_runs w WHERE w.id = p_hint FOR NO KEY UPDATE SKIP LOCKED;
-    IF v_run IS NULL THEN
+    IF p_hint IS NULL THEN
         SELECT w.id INTO v_run FROM worker.waiting_workflow_runs w
         ORDER BY w.created_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
+    ELSE
+        SELECT w.id INTO v_run FROM worker.waiting_workflow_runs w WHERE w.id = p_hint FOR NO KEY UPDATE SKIP LOCKED;
     END IF;
     IF v_run IS NULL THEN
         RETURN NULL;
@@ -135,9 +140,11 @@ BEGIN
     RETURN worker.fn_running_workflow_run(v_run);
 END $$;
 
-INSERT INTO worker.kinds (kind, actor, queue, claim_next, reload, id_key, count_claimable, replay) VALUES (
+INSERT INTO worker.kinds (kind, actor, queue, claim_next, is_waiting, reload, id_key, count_claimable, replay) VALUES (
     'workflow_run', 'execute_workflow_run', 'workflow_runs',
     'SELECT worker.fn_claim_workflow_run($1)',
+    'SELECT EXISTS (SELECT FROM worker.wanted_workflow_runs w WHERE w.id = $1)
+            AND NOT fn_kill_switch_active(''system'')',
     'SELECT worker.fn_running_workflow_run($1)',
     'run_id',
     'SELECT count(*) FROM worker.waiting_workflow_runs WHERE NOT fn_kill_switch_active(''system'')',

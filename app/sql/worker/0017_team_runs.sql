@@ -46,11 +46,14 @@ LANGUAGE sql STABLE SET search_path = worker, public AS $$
     END
 $$;
 
-CREATE VIEW worker.waiting_team_runs AS
+CREATE VIEW worker.wanted_team_runs AS
     SELECT t.id, t.ai_lenser_id, t.created_at
     FROM agents.team_runs t
-    WHERE t.status = 'queued' AND t.approval_status IN ('not_required', 'approved')
-      AND NOT EXISTS (SELECT FROM worker.claims c
+    WHERE t.status = 'queued' AND t.approval_status IN ('not_required', 'approved');
+
+CREATE VIEW worker.waiting_team_runs AS
+    SELECT t.* FROM worker.wanted_team_runs t
+    WHERE NOT EXISTS (SELECT FROM worker.claims c
                       WHERE c.kind = 'team_run' AND c.job = t.id AND c.finished_at IS NULL);
 COMMENT ON VIEW worker.waiting_team_runs IS 'Team runs that a worker may take now, limits apart.';
 
@@ -150,7 +153,7 @@ LANGUAGE sql SET search_path = '' AS $$
     FOR NO KEY UPDATE OF t
 $$;
 
--- Claim the team run that a ticket was written for, else the one that has waited longest, among those whose
+-- Claim the team run that a ticket was written for; without one, that which has waited longest, among those whose
 -- agent may begin one; and its workflow run with it, unless that has ended or another worker is at it.
 CREATE FUNCTION worker.fn_claim_team_run_ticket(p_hint uuid) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = worker, public AS $$
@@ -161,13 +164,14 @@ BEGIN
     IF fn_kill_switch_active('system') THEN
         RETURN NULL;
     END IF;
-    SELECT w.id INTO v_team_run FROM worker.waiting_team_runs w
-    WHERE w.id = p_hint AND worker.fn_team_run_hindrance(w.ai_lenser_id) IS NULL
-    FOR NO KEY UPDATE SKIP LOCKED;
-    IF v_team_run IS NULL THEN
+    IF p_hint IS NULL THEN
         SELECT w.id INTO v_team_run FROM worker.waiting_team_runs w
         WHERE worker.fn_team_run_hindrance(w.ai_lenser_id) IS NULL
         ORDER BY w.created_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
+    ELSE
+        SELECT w.id INTO v_team_run FROM worker.waiting_team_runs w
+        WHERE w.id = p_hint AND worker.fn_team_run_hindrance(w.ai_lenser_id) IS NULL
+        FOR NO KEY UPDATE SKIP LOCKED;
     END IF;
     IF v_team_run IS NULL THEN
         RETURN NULL;
@@ -457,9 +461,12 @@ BEGIN
     RETURN true;
 END $$;
 
-INSERT INTO worker.kinds (kind, actor, queue, claim_next, reload, id_key, count_claimable, replay) VALUES (
+INSERT INTO worker.kinds (kind, actor, queue, claim_next, is_waiting, reload, id_key, count_claimable, replay) VALUES (
     'team_run', 'execute_team_run', 'team_runs',
     'SELECT worker.fn_claim_team_run_ticket($1)',
+    'SELECT EXISTS (SELECT FROM worker.wanted_team_runs w
+                    WHERE w.id = $1 AND worker.fn_team_run_hindrance(w.ai_lenser_id) IS NULL)
+            AND NOT fn_kill_switch_active(''system'')',
     'SELECT worker.fn_running_team_run($1)',
     'team_run_id',
     'SELECT count(*) FROM worker.waiting_team_runs w

@@ -77,17 +77,23 @@ BEGIN
             WHERE r.id = v_order.run_id));
 END $$;
 
--- Claim the order that a ticket was written for, else the one that has waited longest.
+-- Claim the order that a ticket was written for; without one, that which has waited longest.
 CREATE FUNCTION worker.fn_claim_node_medium(p_hint uuid) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     v_order uuid;
 BEGIN
-    UPDATE worker.node_media m SET state = 'running' WHERE m.id = (
-        SELECT w.id FROM worker.node_media w WHERE w.state = 'queued'
-        ORDER BY (w.id = p_hint) DESC NULLS LAST, w.created_at
-        LIMIT 1 FOR UPDATE SKIP LOCKED)
-    RETURNING m.id INTO v_order;
+    IF p_hint IS NULL THEN
+        UPDATE worker.node_media m SET state = 'running' WHERE m.id = (
+            SELECT w.id FROM worker.node_media w WHERE w.state = 'queued'
+            ORDER BY w.created_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+        RETURNING m.id INTO v_order;
+    ELSE
+        UPDATE worker.node_media m SET state = 'running' WHERE m.id = (
+            SELECT w.id FROM worker.node_media w WHERE w.id = p_hint AND w.state IS NOT DISTINCT FROM 'queued'
+            FOR UPDATE SKIP LOCKED)
+        RETURNING m.id INTO v_order;
+    END IF;
     RETURN worker.fn_running_node_medium(v_order);
 END $$;
 
@@ -174,9 +180,10 @@ LANGUAGE sql STABLE SET search_path = '' AS $$
         WHERE w.lenser_id = p_lenser_id AND m.result ->> 'url' = p_url)
 $$;
 
-INSERT INTO worker.kinds (kind, actor, queue, claim_next, reload, id_key, count_claimable, call, cancel) VALUES (
+INSERT INTO worker.kinds (kind, actor, queue, claim_next, is_waiting, reload, id_key, count_claimable, call, cancel) VALUES (
     'node_media', 'make_node_medium', 'media',
     'SELECT worker.fn_claim_node_medium($1)',
+    'SELECT EXISTS (SELECT FROM worker.node_media m WHERE m.id = $1 AND m.state IS NOT DISTINCT FROM ''queued'')',
     'SELECT worker.fn_running_node_medium($1)',
     'id',
     'SELECT count(*) FROM worker.node_media m WHERE m.state = ''queued''',
