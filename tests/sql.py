@@ -6,12 +6,6 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-#: Sessions of the realtime process that hear notifications by now.
-LISTENING = (
-    "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'lf-worker realtime'"
-    " AND datname = current_database() AND query LIKE 'LISTEN%%'"
-)
-
 
 def call(session: Connection, statement: str, *parameters: Any) -> Any:
     """The first column of the first row."""

@@ -115,6 +115,10 @@ class RealtimeServer:
         self.behaviour.is_deaf = True
         self._channels.clear()
 
+    def forget_channels(self) -> None:
+        """Tell no channel of anything any more, while heartbeats are still answered."""
+        self._channels.clear()
+
     def expire_tokens(self) -> None:
         """Shut every channel because its token is too old."""
         self._each(lambda channel: self._shut(channel, "Token has expired 1 seconds ago"))

@@ -78,6 +78,11 @@ def test_an_error_text_that_postgres_can_not_hold_does_not_hold_up_other_endings
         journal.wait_for(1)
         wait_for_state(connection, good.message_id, None)
         wait_for_state(connection, bad.message_id, "rejected")
+    assert journal.entries == ["next"]
+    (left,) = rows(connection)
+    assert (left["message_id"], left["owner"], left["deliveries"]) == (bad.message_id, None, 1)
+    last_line = left["message"]["options"]["traceback"].splitlines()[-1]
+    assert last_line == "ValueError: a\ufffdb"
 
 
 def test_a_late_acknowledgement_does_not_end_a_newer_delivery_of_the_same_process(

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from app.broker import lease
-from tests.integration.broker_rows import another_broker, wait_for_state
+from tests.integration.broker_rows import another_broker, rows, wait_for_state
 from tests.integration.conftest import running_worker
 from tests.sql import Connection, call
 
@@ -61,3 +61,7 @@ def test_a_worker_finds_them_by_itself(
         for _ in range(2):
             message = put(connection, "consumed", str(uuid4()) if holder == "unknown" else broker.process_id)
             wait_for_state(connection, message, "queued")
+    assert [(row["state"], row["owner"], row["deliveries"]) for row in rows(connection)] == [
+        ("queued", None, 1),
+        ("queued", None, 1),
+    ]

@@ -14,6 +14,7 @@ from app.broker import LeaseBroker
 from app.database import database
 from app.settings import settings
 from tests.doubles.poolers import deaf_proxy
+from tests.integration.broker_rows import state_of, wait_for_state, wait_until_empty
 from tests.integration.conftest import running_worker
 from tests.sql import call
 from tests.waiting import eventually
@@ -68,13 +69,18 @@ def test_a_paused_queue_waits_and_the_others_go_on(
 
 
 def test_pausing_lets_what_runs_finish(broker: LeaseBroker, connection: Connection, bench: Bench) -> None:
-    actor = declare(bench, "paused")
+    paused, running = declare(bench, "paused"), declare(bench, "running")
     with running_worker(broker):
-        actor.send()
+        begun = paused.send()
         eventually(lambda: bench.at_work == 1, what="the job")
         call(connection, "SELECT worker.pause_queue('paused')")
+        later = paused.send()
         bench.go.set()
-        eventually(lambda: bench.done == 1, what="its end")
+        running.send()
+        eventually(lambda: bench.done == 2, what="its end, and that of one in the open queue")
+        wait_for_state(connection, begun.message_id, None)
+    assert state_of(connection, later.message_id) == "queued"
+    assert bench.done == 2
 
 
 def test_a_cap_holds_over_all_processes(broker: LeaseBroker, connection: Connection, bench: Bench) -> None:
@@ -101,9 +107,13 @@ def test_lifting_a_cap_takes_effect_at_once(
         for _ in range(4):
             actor.send()
         eventually(lambda: bench.at_work == 1, what="a full cap")
+        assert call(connection, WAITING) == 3
         call(connection, "SELECT worker.cap_queue('capped', NULL)")
         eventually(lambda: bench.at_work == 4, what="work on every thread")
+        assert call(connection, WAITING) == 0
         bench.go.set()
+        wait_until_empty(connection)
+    assert (bench.done, bench.most) == (4, 4)
 
 
 def test_messages_are_found_where_no_notification_is_heard(

@@ -158,6 +158,9 @@ def test_votes_are_inspected_as_they_come_and_those_of_a_gap_as_soon_as_it_is_ov
             if count % 3 == 0:
                 server.come_back()
             eventually(lambda: seen(connection, battle) == count)  # noqa: B023
+        eventually(lambda: server.seen.subscriptions > 3, what="a subscription after each gap")
+    inspected = "SELECT votes_seen = 9 AND inspections >= 9 FROM worker.vote_inspections WHERE battle_id = %s"
+    assert call(connection, inspected, battle)
 
 
 def test_a_token_is_renewed_before_it_expires(
@@ -185,11 +188,19 @@ def test_a_wrong_key_is_tried_for_ever_and_never_logged(
 
 
 def test_a_server_that_forgets_the_channel_is_joined_anew(
-    server: RealtimeServer, jobs_database: Database, battle: UUID
+    server: RealtimeServer, worker: None, connection: Connection, jobs_database: Database, battle: UUID
 ) -> None:
-    quiet = Timing(heartbeat=0.05, deaf=5.0, quiet=0.3, min_pause=0.01, max_pause=0.05)
+    quiet = Timing(heartbeat=0.05, deaf=60.0, quiet=0.3, min_pause=0.01, max_pause=0.05)
     with serving(feed(server, quiet), jobs_database):
-        eventually(lambda: server.seen.joins >= 3)
+        for count in (1, 2):
+            eventually(lambda: server.subscribed)
+            joins = server.seen.joins
+            server.forget_channels()
+            vote(connection, server, battle)
+            eventually(lambda: server.seen.joins > joins, what="another join")  # noqa: B023
+            eventually(lambda: seen(connection, battle) == count)  # noqa: B023
+    assert server.seen.joins >= 3
+    assert seen(connection, battle) == 2
 
 
 def test_hundreds_of_votes_a_second_are_two_inspections_a_second(

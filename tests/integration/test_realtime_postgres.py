@@ -19,7 +19,7 @@ from tests.doubles.poolers import deaf_proxy
 from tests.integration.conftest import running_worker
 from tests.integration.realtime_process import serving
 from tests.integration.vote_rows import trigger_workflow, voting_battle
-from tests.sql import LISTENING, call
+from tests.sql import call
 from tests.waiting import eventually
 
 
@@ -34,27 +34,40 @@ def worker(broker: LeaseBroker, battle: UUID) -> Iterator[None]:
         yield
 
 
-def seen(session: Connection) -> int:
-    return int(call(session, "SELECT coalesce(sum(votes_seen), 0) FROM worker.vote_inspections"))
+def seen(session: Connection, battle: UUID) -> int:
+    found = call(session, "SELECT votes_seen FROM worker.vote_inspections WHERE battle_id = %s", battle)
+    return int(found or 0)
+
+
+def listener(session: Connection) -> int:
+    """The server's process that serves the session which hears notifications, once there is one."""
+    listening = (
+        "SELECT pid FROM pg_stat_activity WHERE application_name = 'lf-worker realtime'"
+        " AND datname = current_database() AND query LIKE 'LISTEN%%'"
+    )
+    return int(eventually(lambda: call(session, listening), what="a session that listens"))
 
 
 def test_a_vote_is_inspected_at_once(
     worker: None, connection: Connection, jobs_database: Database, battle: UUID, dsn: str
 ) -> None:
     with serving(PostgresFeed(dsn), jobs_database):
-        eventually(lambda: call(connection, LISTENING))
+        listener(connection)
         cast(connection, battle, [Ballot(known=False)])
-        eventually(lambda: seen(connection) == 1)
+        eventually(lambda: seen(connection, battle), what="an inspection")
+    assert seen(connection, battle) == 1
 
 
 def test_a_change_of_status_begins_workflows_at_once(
     connection: Connection, jobs_database: Database, battle: UUID, dsn: str
 ) -> None:
-    trigger_workflow(connection)
+    workflow = trigger_workflow(connection)
+    begun = "SELECT json_agg(ARRAY[workflow_id::text, context_inputs ->> 'status']) FROM lenses.workflow_runs"
     with serving(PostgresFeed(dsn), jobs_database):
-        eventually(lambda: call(connection, LISTENING))
+        listener(connection)
         call(connection, "UPDATE battles.battles SET status = 'scoring' WHERE id = %s RETURNING 1", battle)
-        eventually(lambda: call(connection, "SELECT count(*) FROM lenses.workflow_runs") == 1)
+        eventually(lambda: call(connection, begun), what="a run")
+    assert call(connection, begun) == [[str(workflow), "scoring"]]
 
 
 def test_what_happens_between_two_sessions_is_found_on_the_next_one(
@@ -62,33 +75,33 @@ def test_what_happens_between_two_sessions_is_found_on_the_next_one(
 ) -> None:
     with serving(PostgresFeed(dsn), jobs_database):
         for count in range(1, 6):
-            eventually(lambda: call(connection, LISTENING))
-            call(
-                connection,
-                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-                " WHERE application_name = 'lf-worker realtime' AND datname = current_database()",
-            )
+            lost = listener(connection)
+            assert call(connection, "SELECT pg_terminate_backend(%s, 10000)", lost)
             cast(connection, battle, [Ballot(known=False)])
-            eventually(lambda: seen(connection) == count)  # noqa: B023
+            eventually(lambda: seen(connection, battle) == count)  # noqa: B023
+            assert listener(connection) != lost
 
 
 def test_a_session_that_hears_nothing_is_made_up_for_by_the_clock(
     worker: None, connection: Connection, jobs_database: Database, battle: UUID, dsn: str
 ) -> None:
     with deaf_proxy(dsn) as deaf, serving(PostgresFeed(deaf), jobs_database, catch_up_seconds=0.5):
-        eventually(lambda: call(connection, LISTENING))
+        listener(connection)
         cast(connection, battle, [Ballot(known=False)])
-        eventually(lambda: seen(connection) == 1)
+        eventually(lambda: seen(connection, battle), what="an inspection")
+    assert seen(connection, battle) == 1
 
 
 def test_a_notification_of_something_else_does_no_harm(
     worker: None, connection: Connection, jobs_database: Database, battle: UUID, dsn: str
 ) -> None:
     with serving(PostgresFeed(dsn), jobs_database):
-        eventually(lambda: call(connection, LISTENING))
+        heard_by = listener(connection)
         call(connection, "SELECT pg_notify('lf_worker.votes', 'no battle')")
         cast(connection, battle, [Ballot(known=False)])
-        eventually(lambda: seen(connection) == 1)
+        eventually(lambda: seen(connection, battle), what="an inspection")
+        assert listener(connection) == heard_by
+    assert seen(connection, battle) == 1
 
 
 def test_realtime_is_the_source_where_it_is_configured(dsn: str, configure: Callable[..., None]) -> None:

@@ -83,3 +83,5 @@ def test_the_sweep_goes_on_from_batch_to_batch_until_nothing_is_left(
     sweeps.prune.send(off_timetable=True)
     with running_worker(broker):
         eventually(lambda: call(connection, "SELECT count(*) FROM dramatiq.queue") == 5, what="an end")
+    young = "SELECT count(*) FROM dramatiq.queue WHERE mtime > now() - interval '2 days'"
+    assert call(connection, young) == 5

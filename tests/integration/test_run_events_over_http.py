@@ -180,7 +180,9 @@ def test_a_run_that_the_platform_ends_is_told_of_too(
     worker: None, connection: Connection, realtime: BroadcastServer, hold: RunHold
 ) -> None:
     update(connection, "lenses.workflow_runs", hold.run_id, status="cancelled")
-    eventually(lambda: "run.cancelled" in [e["type"] for e in realtime.told], what="the news")
+    await_event(realtime, 2)
+    assert [envelope["type"] for envelope in realtime.told] == ["run.cancelled", "run.status.changed"]
+    assert realtime.told[1]["payload"]["status"] == "cancelled"
 
 
 def test_no_followers_are_told_where_that_is_off(

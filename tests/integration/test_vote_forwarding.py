@@ -55,7 +55,11 @@ def test_a_vote_is_found_without_any_notification(connection: Connection, battle
 
 def test_a_vote_that_was_inspected_is_not_found_again(connection: Connection, battle: UUID) -> None:
     cast(connection, battle, [Ballot(known=False)])
+    assert call(connection, CATCH_UP) == [battle]
     eventually(lambda: is_settled(connection, battle))
+    connection.cursor().execute("DELETE FROM dramatiq.queue")
+    assert call(connection, CATCH_UP) is None
+    assert waiting(connection, battle) == []
 
 
 def test_a_vote_that_commits_late_is_found_although_newer_ones_were_inspected(

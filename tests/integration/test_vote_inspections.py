@@ -15,10 +15,10 @@ from app.broker import LeaseBroker
 from app.database import Database
 from app.local.votes import Ballot, cast
 from app.platform.battle_moves import close_battles
+from tests.integration.broker_rows import wait_until_empty
 from tests.integration.conftest import import_afresh, running_worker
 from tests.integration.vote_rows import voting_battle
 from tests.sql import call
-from tests.waiting import eventually
 
 Inspect = Callable[[UUID], None]
 
@@ -172,8 +172,10 @@ def test_messages_become_inspections_in_a_worker(
 ) -> None:
     cast(connection, battle, honest(20))
     with running_worker(broker):
-        call(connection, "SELECT worker.fn_want_inspections(ARRAY[%s]::uuid[], 500)", battle)
-        eventually(lambda: call(connection, "SELECT votes_seen FROM worker.vote_inspections") == 20)
+        assert call(connection, "SELECT worker.fn_want_inspections(ARRAY[%s]::uuid[], 500)", battle) == 1
+        wait_until_empty(connection)
+    inspected = "SELECT ARRAY[votes_seen, inspections] FROM worker.vote_inspections WHERE battle_id = %s"
+    assert call(connection, inspected, battle) == [20, 1]
 
 
 @pytest.mark.parametrize("platform_profile", ["repaired"])

@@ -256,6 +256,7 @@ def test_a_process_that_is_held_up_in_c_for_too_long_is_taken_for_dead(
     send(connection, message("hog", job=1, seconds=60), message("run", job=2, wait_at_gate=True))
     workers.start()
     eventually(lambda: call(connection, f"{RAN} WHERE job = 1") == 2, what="another start of the job")
+    assert call(connection, "SELECT count(DISTINCT pid) FROM ran WHERE job = 1 AND ended_at IS NULL") == 2
     held_up.kill()
 
 

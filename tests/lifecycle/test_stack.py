@@ -88,9 +88,11 @@ def test_a_process_that_ends_is_reported_with_what_it_said(make: Make) -> None:
 
 
 def test_programs_of_the_virtualenv_are_found_first(make: Make) -> None:
+    python = str(Path(sys.executable).with_name("python"))
     lines = Lines()
-    with make("worker: sh -c 'command -v python; sleep 600'\n", echo=lines):
-        lines.wait_for("worker", str(Path(sys.executable).with_name("python")))
+    with make("worker: sh -c 'command -v python; sleep 600'\n", echo=lines) as stack:
+        lines.wait_for("worker", python)
+        assert stack.log_path("worker").read_text() == f"{python}\n"
 
 
 def test_only_the_chosen_processes_run(make: Make) -> None:

@@ -227,23 +227,21 @@ JSON = st.recursive(
 )
 
 
-def render_or_give_up(body: str, value: object) -> None:
+def is_rendered_or_given_up(body: str, value: object) -> bool:
+    """Whether it ends in a text, or in an error of templates' own that quotes no input."""
     inputs = {"v": "s3cret-value", "list": ["s3cret-value", value], "o": {"k": value}, "x": value}
     try:
         rendered = render_liquid(body, inputs)
-    except GiveUp as failure:
-        error = failure
-    else:
-        assert isinstance(rendered, str)
-        return
-    assert error.code.startswith("template.")
-    assert "s3cret" not in "".join(traceback.format_exception(error))
+    except GiveUp as error:
+        told = "".join(traceback.format_exception(error))
+        return error.code.startswith("template.") and "s3cret" not in told
+    return isinstance(rendered, str)
 
 
 @settings(max_examples=300, deadline=2000)
 @given(body=st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=2), max_size=30).map("".join), value=JSON)
 def test_no_text_makes_rendering_raise_anything_else(body, value):
-    render_or_give_up(body, value)
+    assert is_rendered_or_given_up(body, value)
 
 
 @settings(max_examples=300, deadline=2000)
@@ -263,4 +261,4 @@ def test_no_text_makes_rendering_raise_anything_else(body, value):
 )
 def test_no_filter_makes_rendering_raise_anything_else(start, chain, value):
     filters = "".join(f" | {name}{': ' if args else ''}{', '.join(args)}" for name, args in chain)
-    render_or_give_up(f"{{{{ {start}{filters} }}}}", value)
+    assert is_rendered_or_given_up(f"{{{{ {start}{filters} }}}}", value)

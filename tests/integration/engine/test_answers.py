@@ -118,16 +118,18 @@ def test_answers_that_come_while_a_run_is_being_put_down_are_heard(
 ) -> None:
     begun = [begin(connection, waiting("human_input")) for _ in range(20)]
 
-    def answer_at_once(workflow: SeededWorkflow, run_id: UUID) -> None:
+    def answer_at_once(number: int, workflow: SeededWorkflow, run_id: UUID) -> None:
         node_id = workflow.nodes["n1"]
         eventually(
-            lambda: answered(jobs_database, run_id, node_id, 1) is Answered.ANSWERED, what="the question"
+            lambda: answered(jobs_database, run_id, node_id, number) is Answered.ANSWERED, what="the question"
         )
 
     with ThreadPoolExecutor(4) as people:
-        list(people.map(lambda pair: answer_at_once(*pair), begun))
+        list(people.map(lambda pair: answer_at_once(pair[0], *pair[1]), enumerate(begun)))
     for _, run_id in begun:
         await_end(connection, run_id)
+    heard = [node(connection, workflow.nodes["n1"])["output_data"]["answer"] for workflow, _ in begun]
+    assert heard == list(range(20))
 
 
 def test_who_answers_what_does_not_wait_is_told_why_not(
