@@ -9,22 +9,13 @@ import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from app.database import Database
+from app.engine import waits
 from app.local.platform import Seeded
 from app.local.workflows import SeededWorkflow
-from app.platform.parked_nodes import Answered
-from tests.integration.engine.runs import (
-    answered,
-    await_end,
-    await_rest,
-    begin,
-    node,
-    waiting,
-)
-from tests.integration.workflow_rows import (
-    BOTH_PLATFORMS,
-    node_statuses,
-    update,
-)
+from app.platform.parked_nodes import Answered, Taken, fetch_parked, put_down
+from app.platform.workflows import RunHold
+from tests.integration.engine.runs import answered, await_end, await_rest, begin, node, waiting
+from tests.integration.workflow_rows import BOTH_PLATFORMS, node_statuses, update
 from tests.sql import call
 from tests.waiting import eventually
 
@@ -113,7 +104,24 @@ def test_of_answers_at_once_one_counts_and_the_others_are_told(
     assert answered(jobs_database, run_id, node_id, 0) is Answered.ALREADY_ANSWERED
 
 
-def test_answers_that_come_while_a_run_is_being_put_down_are_heard(
+def test_an_answer_that_comes_just_before_its_run_is_put_down_is_heard(
+    worker: None, jobs_database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcomes = []
+
+    def put_down_after_an_answer(database: Database, hold: RunHold, worked_ms: int) -> Taken:
+        (question,) = fetch_parked(database, hold.run_id)
+        outcomes.append(answered(database, hold.run_id, question.node_id, "in time"))
+        return put_down(database, hold, worked_ms)
+
+    monkeypatch.setattr(waits, "put_down", put_down_after_an_answer)
+    workflow, run_id = begin(connection, waiting("human_input"))
+    await_end(connection, run_id)
+    assert outcomes == [Answered.ANSWERED]
+    assert node(connection, workflow.nodes["n1"])["output_data"]["answer"] == "in time"
+
+
+def test_answers_that_come_at_any_moment_are_heard_each_by_its_own_run(
     worker: None, jobs_database: Database, connection: Connection
 ) -> None:
     begun = [begin(connection, waiting("human_input")) for _ in range(20)]
