@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,6 +12,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from typer.testing import CliRunner
 
 from app.broker import LeaseBroker
+from app.calls import Call
 from app.claims import open_claim
 from app.cli.main import app
 from app.database import Database
@@ -25,6 +27,7 @@ from tests.integration.webhooks.rows import add_row
 from tests.integration.webhooks.rows import find as find_webhook
 from tests.integration.workflow_rows import (
     BOTH_PLATFORMS,
+    claim,
     hold_of,
     must_claim,
     node_statuses,
@@ -92,6 +95,24 @@ def test_what_a_worker_finds_out_of_a_cancelled_run_is_refused(
     story = rows(connection, "SELECT outcome, error_code FROM worker.claims WHERE job = %s", claimed.job_id)
     assert story == [{"outcome": "gone", "error_code": "worker.cancelled"}]
     assert call(connection, "SELECT count(*) FROM worker.dead_letters") == 0
+
+
+def test_a_cancelled_run_has_its_cost_whenever_it_is_known(
+    connection: Connection, jobs_database: Database
+) -> None:
+    claimed = must_claim(jobs_database, "lens_run", hint=queue_run(connection))
+    asked = Call("openai", "gpt-4o", "answer", tokens_in=1_000, tokens_out=200)
+    claimed.calls.append(asked)
+    claimed.release(RetryLater("provider.unavailable", "the answer broke off"))
+    again = claim(jobs_database, "lens_run", message=claimed.message_id)
+    assert again is not None
+    cancel(claimed.job_id)
+    assert lens_run(connection, claimed.job_id)["cost_estimate"] == Decimal("0.008")
+    again.calls.append(asked)
+    with pytest.raises(StaleClaim), again.finish():
+        pytest.fail("the result was taken")
+    row = lens_run(connection, claimed.job_id)
+    assert (row["status"], row["cost_estimate"]) == ("canceled", Decimal("0.016"))
 
 
 def test_a_run_that_waits_for_its_next_attempt_gets_none(

@@ -224,6 +224,9 @@ BEGIN
         PERFORM worker.note_calls(p_message_id, p_calls);
     END IF;
     IF v_claim.message_id IS NULL THEN
+        -- What a lens run that was cancelled has cost is known only now.
+        PERFORM worker.note_run_cost(c.job) FROM worker.claims c
+        WHERE c.message_id = p_message_id AND c.kind = 'lens_run' AND c.outcome = 'gone';
         RETURN 'stale';
     END IF;
     IF p_outcome <> 'gone' THEN

@@ -21,6 +21,7 @@ BEGIN
     PERFORM fn_worker_complete_execution_run(
         p_run_id => p_run_id, p_status => 'canceled', p_billing_status => v_run.billing_status,
         p_error_code => 'worker.cancelled', p_error_message => 'cancelled by an operator');
+    PERFORM worker.note_run_cost(p_run_id);
     PERFORM worker.fn_abandon_media_tasks('lens_run', p_run_id);
     RETURN QUERY SELECT v_run.status, NULL::text;
 END $$;
