@@ -41,10 +41,23 @@ class Crew(Generic[Work, Done]):
 
     def __init__(self) -> None:
         self._box: queue.SimpleQueue[Done | News[Work]] = queue.SimpleQueue()
+        self._hear_late: Callable[[Done | News[Work]], None] | None = None
+        self._guard = threading.Lock()
 
     def tell(self, news: Done | News[Work]) -> None:
-        """Put news into the box."""
-        self._box.put(news)
+        """Put news into the box, or tell whoever hears what comes too late for it."""
+        with self._guard:
+            if self._hear_late is None:
+                self._box.put(news)
+                return
+        self._hear_late(news)
+
+    def dismiss(self, hear_late: Callable[[Done | News[Work]], None]) -> None:
+        """Nobody awaits news any more: what is told from here on, and what is left, goes to `hear_late`."""
+        with self._guard:
+            self._hear_late = hear_late
+        while not self._box.empty():
+            hear_late(self._box.get_nowait())
 
     def set_to(self, work: Work, do_it: Callable[[], Done]) -> None:
         """Have a thread do the work and tell of it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 
 import structlog
 
@@ -13,6 +14,7 @@ from app.engine.loop import RunLoop
 from app.engine.pulse import pulse
 from app.engine.summary import Ending
 from app.engine.tries import Ended, Trier, Try
+from app.engine.writing import write_late
 from app.errors import StaleClaim
 from app.nodes import Models, catching_types, field_kinds, node_types, problems_of, refusals
 from app.platform.parked_nodes import fetch_parked
@@ -63,6 +65,8 @@ def execute(
     except RunLost as lost:
         _let_go(database, hold, lost.verdict)
         return None
+    finally:
+        crew.dismiss(partial(write_late, database, hold))
 
 
 def _load(database: Database, hold: RunHold) -> tuple[Graph, int]:

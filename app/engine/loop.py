@@ -14,7 +14,7 @@ from app.engine.budget import Budget
 from app.engine.crew import Crew, News, ShutdownBegun, Trouble
 from app.engine.page import Page
 from app.engine.summary import Ending
-from app.engine.tries import Ended, Parked, Tried, Trier, Try, number_of_try
+from app.engine.tries import Broken, Ended, Parked, Tried, Trier, Try, number_of_try
 from app.engine.waits import Waits
 from app.engine.writing import write
 from app.errors import PutBack
@@ -107,7 +107,8 @@ class RunLoop:
     def _hear(self, news: list[Ended | News[Try]]) -> None:
         """Take in what happened, or that time has passed."""
         page = self._new_page()
-        for item in news:
+        # What came with the word that the run is lost may have been paid for, and is written down before.
+        for item in sorted(news, key=lambda item: isinstance(item, Verdict)):
             self._hear_one(item, page)
         self._give_up_late_tries(page)
         woken = self._waits.look()
@@ -120,7 +121,7 @@ class RunLoop:
 
     def _hear_one(self, item: Ended | News[Try], page: Page) -> None:
         match item:
-            case Tried() | Parked() if not self._leaves_work(item.node_id, item.number):
+            case Tried() | Parked() | Broken() if not self._leaves_work(item.node_id, item.number):
                 # The run was stopped, or the try given up, before it ended; what it bought is bought.
                 page.calls += item.calls
             case Trouble() if not self._leaves_work(*item.work):
@@ -131,6 +132,9 @@ class RunLoop:
                 self._progress.park(item.node_id)
                 self._waits.note(item.node_id, item.park.ticket)
                 page.park(item)
+            case Broken():
+                page.calls += item.calls
+                self._why_to_stop = item.error
             case Trouble():
                 self._why_to_stop = item.error
             case ShutdownBegun():
@@ -138,6 +142,7 @@ class RunLoop:
             case Verdict.KILLED:
                 self._stop(Stop.CANCELLED, "kill_switch", page)
             case Verdict():
+                write(self._database, self._hold, page)
                 raise RunLost(item)
 
     def _leaves_work(self, node_id: NodeId, number: int) -> bool:

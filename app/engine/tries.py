@@ -68,13 +68,23 @@ class Parked:
     calls: list[Call] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Broken:
+    """A try met an error that speaks of the database or the run, not of its node."""
+
+    node_id: NodeId
+    number: int
+    error: Exception
+    calls: list[Call] = field(default_factory=list)
+
+
 class RunStopped(WorkerError):  # noqa: N818 - an outcome, read aloud in except clauses
     """Whoever answers the nodes can't go on now: the run ends for this attempt, and no node with it."""
 
 
 #: A try by its node and its number, and what it ends in.
 Try = tuple[NodeId, int]
-Ended = Tried | Parked
+Ended = Tried | Parked | Broken
 
 
 @dataclass(frozen=True)
@@ -96,8 +106,8 @@ class Trier:
         self._models = models or Models(database, run)
         self._inputs = inputs
 
-    def attempt(self, start: Start, number: int, resumed: Resumed | None = None) -> Tried | Parked:
-        """Do a node's work once. Raises only what speaks of the database or the run, not of the node."""
+    def attempt(self, start: Start, number: int, resumed: Resumed | None = None) -> Ended:
+        """Do a node's work once."""
         began = time.monotonic()
         labels: JsonObject | None = None
         failure: NodeFailure | None = None
@@ -118,8 +128,8 @@ class Trier:
             failure = error
         except (GiveUp, RetryLater) as error:
             failure = NodeFailure.from_job_error(error)
-        except (RunStopped, RunLost, *CONNECTION_ERRORS, DatabaseError):
-            raise
+        except (RunStopped, RunLost, *CONNECTION_ERRORS, DatabaseError) as error:
+            return Broken(start.node.id, number, error, calls)
         except Exception as error:
             log.exception("node ended in an unexpected error", nodeId=start.node.id)
             alerts.unexpected(error)

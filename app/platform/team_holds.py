@@ -67,8 +67,13 @@ class TeamHold(BaseModel):
             raise GiveUp(*_LIMITS[met]) from None
 
     def note_calls(self, tx: cursor, calls: Sequence[Call]) -> None:
-        """Write down calls to providers, in a transaction of `writing`."""
+        """Write down calls to providers, in somebody's transaction."""
         tx.execute("SELECT worker.note_calls(%s, %s)", (self.message_id, call_parameters(calls)))
+
+    def note_late_calls(self, database: Database, calls: Sequence[Call]) -> None:
+        """Write down calls to providers, whoever has the run by now: they were paid for."""
+        with database.transaction() as tx:
+            self.note_calls(tx, calls)
 
     def of_workflow_run(self, run_id: UUID) -> RunHold:
         """The same hold, on the workflow run that belongs to the team run."""

@@ -148,6 +148,10 @@ class RunHold(BaseModel):
             call_parameters(calls),
         )
 
+    def note_calls(self, database: Database, calls: Sequence[Call]) -> None:
+        """Write down calls to providers, whoever has the run by now: they were paid for."""
+        database.call("SELECT worker.note_calls(%s, %s)", (self.message_id, call_parameters(calls)))
+
     def close_ended(self, database: Database) -> bool:
         """Tidy up after a run that somebody else ended; False when the hold itself was lost."""
         rows = database.call(

@@ -7,13 +7,15 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from uuid import UUID
 
+import psycopg2
+import structlog
 from psycopg2.extensions import cursor
 from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter
 
 from app import providers
 from app.calls import Call
 from app.database import Database
-from app.errors import JobError, PutBack
+from app.errors import DatabaseError, JobError, PutBack
 from app.patience import patiently
 from app.platform.team_holds import TeamHold, current_scratchpad_version, fetch_spoken
 from app.platform.team_runs import (
@@ -25,6 +27,8 @@ from app.platform.team_runs import (
     send_message,
 )
 from app.teams import ReviewVerdict, Turn, TurnKey, TurnKind, read_review
+
+log = structlog.get_logger(__name__)
 
 #: Characters of what was said that stand in the step's summary.
 SUMMARY_CHARACTERS = 280
@@ -160,6 +164,17 @@ class Minutes:
             self._hold.note_calls(tx, calls)
             # Other members may be adding theirs.
             del self.calls[: len(calls)]
+
+    def note_late_calls(self) -> None:
+        """Write down the calls of turns that nobody waits for any more."""
+        with self._guard:
+            calls, self.calls[:] = list(self.calls), []
+        if not calls:
+            return
+        try:
+            patiently(lambda: self._hold.note_late_calls(self._database, calls))
+        except (psycopg2.Error, DatabaseError) as error:
+            log.warning("late calls were not written down", error=str(error).strip())
 
     def _message(self, turn: Turn, text: str, reply_to: Turn | None, topic: Topic) -> TeamMessage:
         kind = "task_request" if turn.kind is TurnKind.PLAN else "task_response"

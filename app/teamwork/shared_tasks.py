@@ -53,7 +53,9 @@ def discuss(database: Database, run: TeamRun, hold: TeamHold) -> TeamEnding | No
         with ExitStack() as around:
             around.enter_context(pulse(database, hold, settings().workflow_heartbeat_ms / 1000, crew.tell))
             around.enter_context(told_of_shutdown(lambda: crew.tell(ShutdownBegun())))
-            return Discussion(database, run, hold, crew).go_on()
+            discussion = Discussion(database, run, hold, crew)
+            around.callback(crew.dismiss, discussion.hear_late)
+            return discussion.go_on()
     except RunLost as lost:
         if lost.verdict is Verdict.STALE or not hold.close_ended(database):
             raise StaleClaim from None
@@ -140,6 +142,10 @@ class Discussion:
                 self._why_to_stop = PutBack("worker.shutdown", "another process goes on with the run")
             case Verdict():
                 raise RunLost(item)
+
+    def hear_late(self, _: Spoke | News[Turn]) -> None:
+        """Write down what was bought of somebody who spoke after the run was over for this attempt."""
+        self._minutes.note_late_calls()
 
     def _prompt(self, turn: Turn) -> str:
         said = self._minutes.said()

@@ -55,6 +55,23 @@ def test_a_cancelled_run_stops_within_a_heartbeat_and_stays_cancelled(
     assert len(provider.calls) == 1
 
 
+def test_what_was_bought_for_a_run_that_was_cancelled_meanwhile_is_written_down(
+    worker: None, connection: Connection, provider: ProviderServer
+) -> None:
+    provider.hold()
+    nodes = {name: lens() for name in ("a", "b", "c")}
+    workflow = make_workflow(connection, nodes, [])
+    run_id = enqueue_workflow_run(connection, workflow.workflow_id, inputs=INPUTS)
+    provider.wait_for_calls(3)
+    update(connection, "lenses.workflow_runs", run_id, status="cancelled")
+    closed = "SELECT outcome = 'gone' FROM worker.claims"
+    eventually(lambda: call(connection, closed), what="the end of the claim")
+    assert call(connection, "SELECT count(*) FROM worker.provider_calls") == 0
+    provider.release()
+    costs = "SELECT count(*) FROM worker.provider_calls WHERE job = %s AND cost_usd > 0"
+    eventually(lambda: call(connection, costs, run_id) == 3, what="the calls")
+
+
 def test_a_kill_switch_cancels_the_run(
     worker: None, connection: Connection, provider: ProviderServer, seeded: Seeded
 ) -> None:

@@ -62,6 +62,8 @@ def test_a_cancelled_run_stops_within_a_heartbeat_and_stays_cancelled(
     provider.release()
     assert steps(connection, team_run) == [("Plan", "Lena", "skipped")]
     assert team_row(connection, team_run)["status"] == "cancelled"
+    bought = "SELECT count(*) FROM worker.provider_calls WHERE job = %s AND tokens_out > 0"
+    eventually(lambda: call(connection, bought, team_run) == 1, what="the late call")
 
 
 def test_a_kill_switch_ends_a_run_as_cancelled(

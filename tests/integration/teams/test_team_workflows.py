@@ -142,6 +142,7 @@ def test_a_reviewer_may_leave_a_node_to_the_owner_and_finished_nodes_stay(
     row = ended(connection, team_run)
     assert (row["status"], row["approval_status"]) == ("blocked", "pending")
     assert row["metadata"]["approval_reason"].endswith("Rosa: is this polite?")
+    assert call(connection, "SELECT count(*) FROM worker.provider_calls") == 4
     run = linked_run(connection, team_run)
     assert run["status"] == "pending_approval"
     assert sorted(node_statuses(connection, run["id"]).values()) == ["completed", "pending"]
