@@ -80,6 +80,11 @@ def collect_calls(into: list[Call]) -> Iterator[None]:
         _collected.reset(before)
 
 
+def unsettled_calls() -> list[Call]:
+    """The calls that are collected on this thread for which something is still set aside."""
+    return [call for call in tuple(_collected.get() or ()) if call.hold]
+
+
 @contextmanager
 def measured(
     provider: str,

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from app.budgets.refusals import raise_refusal
-from app.calls import PLATFORM_KEY
+from app.calls import PLATFORM_KEY, call_parameters, unsettled_calls
 from app.claims import Claim
 from app.database import CONNECTION_ERRORS, Database
 from app.errors import PutBack
@@ -46,6 +46,7 @@ class OwnersPurse:
         Raises `GiveUp` `budget.exceeded` or `budget.no_price`, or `PutBack` where the call may fit when
         others have settled.
         """
+        self._settle_earlier()
         hold = uuid4()
         deadline = time.monotonic() + self.patience_seconds
         while True:
@@ -62,6 +63,14 @@ class OwnersPurse:
                 )
             time.sleep(wait_seconds)
 
+    def _settle_earlier(self) -> None:
+        """Tell what earlier calls of the same work came to: it must not wait for what they held."""
+        earlier = unsettled_calls()
+        if earlier:
+            self._call("SELECT worker.settle_holds(%s)", (call_parameters(earlier),))
+            for call in earlier:
+                call.hold = None
+
     def _ask(self, hold: UUID, provider: str, model: str, key: str, ceiling: Ceiling) -> dict[str, Any]:
         statement = "SELECT * FROM worker.hold_budget(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
         terms = (
@@ -77,11 +86,15 @@ class OwnersPurse:
             ceiling.seconds,
             self.hold_seconds + GRACE_SECONDS,
         )
+        return self._call(statement, terms)[0]
+
+    def _call(self, statement: str, terms: tuple[Any, ...]) -> list[dict[str, Any]]:
         try:
-            return self.database.call(statement, terms)[0]
+            return self.database.call(statement, terms)
         except CONNECTION_ERRORS:
-            # A session that was lost meanwhile is found out by using it. One id is held for once.
-            return self.database.call(statement, terms)[0]
+            # A session that was lost meanwhile is found out by using it. One id is held for once, and to
+            # settle twice changes nothing.
+            return self.database.call(statement, terms)
 
 
 def purse_of(claim: Claim[Any], hold_seconds: float) -> AbstractContextManager[None]:

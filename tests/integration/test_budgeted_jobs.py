@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from app.broker import LeaseBroker
+from app.database import Database
 from app.local.platform import enqueue_lens_run
 from app.local.provider_server import ProviderServer
 from app.local.storage_server import StorageServer
@@ -17,6 +18,7 @@ from app.local.workflows import NodeSeed, enqueue_workflow_run, make_workflow
 from tests.integration.battle_rows import dead_letters, ended_jobs, queue_battle
 from tests.integration.conftest import running_worker
 from tests.integration.media_world import providers_of_media, storage_for_media  # noqa: F401  # fixtures
+from tests.integration.node_runs import execute_once, start
 from tests.sql import Connection, call
 from tests.waiting import eventually
 
@@ -131,3 +133,20 @@ def test_a_medium_that_a_node_has_made(
         eventually(lambda: call(connection, over, run), what="the run's end")
     assert "budget.exceeded" in call(connection, "SELECT error_message FROM lenses.workflow_node_results")
     assert provider.calls == []
+
+
+@pytest.mark.environment(WORKER_BUDGET_MAX_OUTPUT_TOKENS="200")
+def test_a_node_that_asks_again_does_not_wait_for_what_its_own_calls_held(
+    provider: ProviderServer, database: Database, connection: Connection
+) -> None:
+    set_budget(connection, 0.01)
+    provider.say("gpt-4o", "Well, a toy.", '{"category": "toy", "confidence": 1}')
+    node = NodeSeed(
+        {"nodeType": "classifier", "modelId": "gpt-4o", "labels": "toy, tool", "timeoutMs": 4_000}
+    )
+    ran = execute_once(database, start(connection, {"it": node}, inputs={"text": "A kite."}))
+    assert ran.output("it")["category"] == "toy"
+    assert len(provider.calls) == 2
+    budgeted, noted = spent(connection)
+    assert budgeted == noted > 0
+    assert call(connection, "SELECT count(*) FROM worker.provider_calls") == 2
