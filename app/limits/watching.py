@@ -46,11 +46,12 @@ class LimitKeeper(Middleware):
         self._learnt: dict[tuple[str, str, str], Learnt] = {}
         self._guard = threading.Lock()
         self._stopping = threading.Event()
+        self._limits_stand = False
 
     def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         """Have the limits stand before the first message is taken, and begin to listen."""
-        database().call("SELECT worker.set_limits(%s)", (Json(_rows(self._settings)),))
         observers.append(self.take_in)
+        self._set_limits()
         threading.Thread(target=self._tell_until_stopped, name="lf-worker limits", daemon=True).start()
 
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
@@ -99,6 +100,9 @@ class LimitKeeper(Middleware):
             ),
         )
 
+    def _set_limits(self) -> None:
+        self._limits_stand = _attempt("SELECT worker.set_limits(%s)", (Json(_rows(self._settings)),))
+
     def _learn(self, call: Call) -> None:
         """Keep what the answer says of limits, once for as long as it says the same."""
         found = learn(call.limit_headers) if self._settings.learn_provider_limits else Learnt()
@@ -114,6 +118,8 @@ class LimitKeeper(Middleware):
 
     def _tell_until_stopped(self) -> None:
         while not self._stopping.wait(TELL_SECONDS):
+            if not self._limits_stand:
+                self._set_limits()
             self.tell(database())
 
 
@@ -122,13 +128,15 @@ def _rows(settings: Settings) -> list[dict[str, str | float | None]]:
     rows: list[dict[str, str | float | None]] = []
     for name, limit in settings.provider_limits.items():
         provider, _, model = name.strip().partition("/")
-        rows.append({"provider": provider.lower(), "model": model or "*", **limit.model_dump()})
+        rows.append({"provider": provider, "model": model.strip() or "*", **limit.model_dump()})
     return rows
 
 
-def _attempt(statement: str, parameters: tuple[object, ...]) -> None:
-    """Write to the database; a job's own outcome matters more than that others hear of it."""
+def _attempt(statement: str, parameters: tuple[object, ...]) -> bool:
+    """Write to the database, if it can be; a job's own outcome matters more than that others hear of it."""
     try:
         database().call(statement, parameters)
     except (psycopg2.Error, DatabaseError) as error:
         log.warning("limits could not be written", error=str(error).strip())
+        return False
+    return True

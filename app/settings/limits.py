@@ -8,14 +8,16 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, m
 
 from app.settings.fields import env
 
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
 
 class ProviderLimit(BaseModel):
     """What one key may send to a provider, or to one of its models."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    requests_per_minute: PositiveFloat | None = None
-    tokens_per_minute: PositiveFloat | None = None
+    requests_per_minute: Rate | None = None
+    tokens_per_minute: Rate | None = None
     concurrency: PositiveInt | None = None
 
     @model_validator(mode="after")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import closing
 from uuid import UUID
 
 import pytest
@@ -15,6 +16,7 @@ from app.local.provider_scenarios import RETRY_AFTER_SECONDS
 from app.local.provider_server import ProviderServer
 from app.local.seeds import seeded_id
 from app.local.workflows import NodeSeed, enqueue_workflow_run, make_workflow
+from tests.databases import connect_as_worker
 from tests.integration.conftest import running_worker
 from tests.sql import call
 from tests.waiting import eventually
@@ -51,6 +53,22 @@ def test_a_run_that_waits_for_a_limit_stays_queued_and_takes_no_thread(
     assert call(connection, "SELECT max(attempt) FROM worker.claims") == 1
     assert call(connection, "SELECT count(*) FROM worker.passages") == 0
     assert call(connection, "SELECT count(*) FROM worker.waiters") == 0
+
+
+@pytest.mark.environment(WORKER_PROVIDER_LIMITS=ONE_AT_A_TIME, WORKER_DATABASE_STATEMENT_TIMEOUT_MS="300")
+def test_limits_that_could_not_be_written_at_boot_are_written_later_and_calls_count_meanwhile(
+    provider: ProviderServer, broker: LeaseBroker, connection: Connection, dsn: str, seeded: Seeded
+) -> None:
+    with closing(connect_as_worker(dsn)) as other, other.cursor() as tx:
+        tx.execute("BEGIN; LOCK TABLE worker.provider_limits IN SHARE MODE")
+        with running_worker(broker, "actors.lens_runs"):
+            assert call(connection, "SELECT count(*) FROM worker.provider_limits") == 0
+            enqueue_lens_run(connection, model="gpt-4o", inputs={"prompt": "hi"})
+            counted = "SELECT sum(calls) = 1 FROM worker.call_counts"
+            eventually(lambda: call(connection, counted), what="a call that is counted")
+            tx.execute("ROLLBACK")
+            stand = "SELECT count(*) = 1 FROM worker.provider_limits"
+            eventually(lambda: call(connection, stand), what="the limits")
 
 
 def test_a_retry_after_holds_back_the_runs_of_all(

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from psycopg2.errors import CheckViolation
 from psycopg2.extras import Json
 
 from tests.sql import Connection, call
@@ -422,6 +423,28 @@ def test_limits_of_the_settings_replace_each_other_but_not_those_of_a_person(con
     call(connection, "SELECT worker.set_limits(%s)::text", Json(rows))
     call(connection, "SELECT worker.set_limits(%s)::text", Json(rows[:1]))
     assert call(connection, "SELECT array_agg(concurrency) FROM worker.provider_limits") == [7]
+
+
+def test_the_settings_may_name_a_provider_by_any_of_its_names(connection: Connection) -> None:
+    rows = [
+        {"provider": "Gemini", "model": "*", "concurrency": 3},
+        {"provider": "google", "model": "*", "concurrency": 2, "requests_per_minute": 9},
+    ]
+    for _ in range(2):
+        call(connection, "SELECT worker.set_limits(%s)::text", Json(rows))
+    row = "SELECT (provider, concurrency, requests_per_minute)::text FROM worker.provider_limits"
+    assert call(connection, row) == "(google,2,9)"
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "0", "-1"])
+def test_no_limit_and_no_weight_is_a_number_that_none_can_be(connection: Connection, number: str) -> None:
+    for statement in (
+        "SELECT worker.set_limit('openai', '*', %s, NULL, NULL)::text",
+        "SELECT worker.set_limit('openai', '*', NULL, %s, NULL)::text",
+        "SELECT worker.weigh_owner('ada', %s)::text",
+    ):
+        with pytest.raises(CheckViolation):
+            call(connection, statement, number)
 
 
 def test_what_is_over_is_forgotten_and_what_is_not_is_kept(connection: Connection) -> None:

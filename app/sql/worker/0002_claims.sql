@@ -267,10 +267,13 @@ BEGIN
     RETURN true;
 END $$;
 
+-- No NaN and no infinity, which Postgres takes for more than 0 too.
+CREATE DOMAIN worker.positive AS double precision CHECK (VALUE > 0 AND VALUE < 'Infinity');
+
 -- How much more of everything an owner gets than others; 1 without a row.
 CREATE TABLE worker.owner_weights (
     owner text PRIMARY KEY,
-    weight double precision NOT NULL CHECK (weight > 0)
+    weight worker.positive NOT NULL
 );
 
 CREATE FUNCTION worker.fn_owner_weight(p_owner text) RETURNS double precision

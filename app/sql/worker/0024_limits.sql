@@ -5,8 +5,8 @@ CREATE TABLE worker.provider_limits (
     provider text NOT NULL,
     -- '*': all models of the provider together
     model text NOT NULL DEFAULT '*',
-    requests_per_minute double precision CHECK (requests_per_minute > 0),
-    tokens_per_minute double precision CHECK (tokens_per_minute > 0),
+    requests_per_minute worker.positive,
+    tokens_per_minute worker.positive,
     concurrency integer CHECK (concurrency > 0),
     source text NOT NULL DEFAULT 'operator' CHECK (source IN (
         'settings',  -- WORKER_PROVIDER_LIMITS, written by each process that starts
@@ -747,20 +747,23 @@ LANGUAGE sql SET search_path = '' AS $$
         tokens_per_minute = coalesce(excluded.tokens_per_minute, l.tokens_per_minute), learnt_at = now()
 $$;
 
--- Make the limits of the settings the ones in force: [{provider, model, requests_per_minute, …}].
+-- Make the limits of the settings the ones in force: [{provider, model, requests_per_minute, …}]. A provider that is
+-- there by several of its names gets the lowest of each.
 CREATE FUNCTION worker.set_limits(p_limits jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = '' AS $$
 BEGIN
     DELETE FROM worker.provider_limits l
     WHERE l.source = 'settings' AND NOT EXISTS (
         SELECT FROM jsonb_to_recordset(p_limits) AS n (provider text, model text)
-        WHERE n.provider = l.provider AND n.model = l.model);
+        WHERE worker.fn_provider_name(n.provider) = l.provider AND n.model = l.model);
     INSERT INTO worker.provider_limits AS l (
         provider, model, requests_per_minute, tokens_per_minute, concurrency, source)
-    SELECT n.provider, n.model, n.requests_per_minute, n.tokens_per_minute, n.concurrency, 'settings'
+    SELECT worker.fn_provider_name(n.provider), n.model, min(n.requests_per_minute), min(n.tokens_per_minute),
+           min(n.concurrency), 'settings'
     FROM jsonb_to_recordset(p_limits) AS n (
         provider text, model text, requests_per_minute double precision, tokens_per_minute double precision,
         concurrency integer)
+    GROUP BY 1, 2
     ON CONFLICT (provider, model) DO UPDATE
     SET requests_per_minute = excluded.requests_per_minute, tokens_per_minute = excluded.tokens_per_minute,
         concurrency = excluded.concurrency, changed_at = now()
