@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from app.cli.consoles import plain_console
+from app.cli.owners import owner_id_or_all
 from app.cli.sessions import fetch, worker_session
 
 app = typer.Typer(help="Look at the budgets of owners and change them.", no_args_is_help=True)
@@ -24,8 +26,14 @@ class Period(StrEnum):
 
 
 Owner = Annotated[
-    str, typer.Argument(help="The lenser's id; '*' for each owner who has no budget of its own.")
+    str,
+    typer.Argument(
+        help="The lenser's id; '*' for each owner who has no budget of its own.", callback=owner_id_or_all
+    ),
 ]
+
+#: What is larger is a slip.
+MOST_USD = 1_000_000_000
 
 
 @app.command("list")
@@ -46,13 +54,13 @@ def list_budgets(
         own_keys = "counted" if row["includes_own_keys"] else "free"
         next_begins = f"{row['resets_at']:%Y-%m-%d %H:%M}" if row["resets_at"] else "never"
         table.add_row(owner, row["period"], *amounts, own_keys, next_begins)
-    Console().print(table)
+    plain_console().print(table)
 
 
 @app.command("set")
 def set_budget(
     owner: Owner,
-    limit_usd: Annotated[float, typer.Option(min=0, help="US dollars a period.")],
+    limit_usd: Annotated[float, typer.Option(min=0, max=MOST_USD, help="US dollars a period.")],
     period: Annotated[Period, typer.Option(help="Days and months are those of UTC.")] = Period.MONTH,
     include_own_keys: Annotated[
         bool, typer.Option("--include-own-keys", help="Count calls with the owner's own keys too.")
@@ -62,7 +70,7 @@ def set_budget(
     with worker_session() as session:
         terms = (owner, period.value, limit_usd, include_own_keys)
         fetch(session, "SELECT worker.set_budget(%s, %s, %s, %s)", terms)
-    print(f"{owner} may spend {limit_usd:g} USD ({period.value}).")
+    print(f"{owner} may spend {Decimal(str(limit_usd)).normalize():f} USD ({period.value}).")
 
 
 @app.command("unset")

@@ -8,24 +8,29 @@ from typing import Annotated, Any
 
 import typer
 from psycopg2.extensions import connection
-from rich.console import Console
 from rich.table import Table
 
+from app.cli.consoles import plain_console
 from app.cli.sessions import fetch, worker_session
 from app.errors import SettingsError
 
 app = typer.Typer(help="Look at jobs that failed for good, replay or discard them.", no_args_is_help=True)
 
+#: A century.
+LONG_AGO_HOURS = 876_000
+
 Kind = Annotated[str | None, typer.Option(help="Only of this kind, such as lens_run.")]
 Code = Annotated[str | None, typer.Option(help="Only with this error code, such as key.revoked.")]
-Since = Annotated[float | None, typer.Option("--hours", help="Only of the last so many hours.")]
+Since = Annotated[
+    float | None, typer.Option("--hours", min=0, max=LONG_AGO_HOURS, help="Only of the last so many hours.")
+]
 Job = Annotated[str | None, typer.Option(help="Only this job, by the id of its row.")]
 Limit = Annotated[int, typer.Option(min=1, max=5_000, help="At most so many, oldest first.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say which ones would be meant.")]
 Note = Annotated[str | None, typer.Option(help="Why, for the audit log.")]
 
-#: Replays are spread over this many seconds where nothing else is asked for.
-DEFAULT_SPREAD_SECONDS = 60.0
+#: Replays are spread over this many seconds where nothing else is asked for, and over a week at most.
+DEFAULT_SPREAD_SECONDS, LONGEST_SPREAD_SECONDS = 60.0, 604_800
 
 
 @app.command("list")
@@ -49,7 +54,7 @@ def list_letters(
         failed_at = f"{letter['finished_at']:%Y-%m-%d %H:%M:%S}"
         columns = ("kind", "job", "error_code", "error_message", "attempt", "deaths")
         table.add_row(failed_at, *(str(letter[name]) for name in columns))
-    Console().print(table if letters else "No dead letters.")
+    plain_console().print(table if letters else "No dead letters.")
 
 
 @app.command()
@@ -60,7 +65,8 @@ def replay(  # noqa: PLR0913, PLR0917 - every parameter is an option of the comm
     job: Job = None,
     limit: Limit = 1_000,
     spread: Annotated[
-        float, typer.Option(min=0.0, help="Seconds over which many are spread.")
+        float,
+        typer.Option(min=0.0, max=LONGEST_SPREAD_SECONDS, help="Seconds over which many are spread."),
     ] = DEFAULT_SPREAD_SECONDS,
     dry_run: DryRun = False,
     note: Note = None,

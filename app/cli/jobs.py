@@ -10,8 +10,9 @@ from uuid import UUID
 import typer
 from psycopg2.extensions import connection
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
+from app.cli.consoles import plain_console
 from app.cli.sessions import fetch, worker_session
 from app.errors import SettingsError
 
@@ -39,7 +40,7 @@ def show(
         if as_json:
             print(json.dumps(claim, default=str))
         else:
-            _tell(Console(highlight=False), claim)
+            _tell(plain_console(), claim)
     cost = claims[0]["job_cost_usd"]
     if cost is not None and not as_json:
         print(f"Its calls to AI providers cost {cost:f} US dollars.")
@@ -94,19 +95,19 @@ def _parse(text: str) -> UUID:
 
 
 def _tell(console: Console, claim: dict[str, Any]) -> None:
-    console.print(f"[bold]{claim['kind']}[/] {claim['job']} (message {claim['message_id']})")
+    console.print(Text(claim["kind"], "bold"), f"{claim['job']} (message {claim['message_id']})")
     console.print(f"  {claim['ticket_at']}  ticket written")
     for entry in claim["history"]:
         error = f": {entry['error_code']}, {entry['error_message']}" if entry.get("error_code") else ""
         console.print(
             f"  {entry['from']}  attempt {entry['attempt']} on {entry['worker_id']}; "
-            f"{entry['ended'].replace('_', ' ')} at {entry['to']}{escape(error)}",
+            f"{entry['ended'].replace('_', ' ')} at {entry['to']}{error}",
             soft_wrap=True,
         )
     console.print(f"  {claim['claimed_at']}  attempt {claim['attempt']} on {claim['worker_id']}")
     if claim["finished_at"]:
         error = f": {claim['error_code']}, {claim['error_message']}" if claim["error_code"] else ""
-        console.print(f"  {claim['finished_at']}  {claim['outcome']}{escape(error)}", soft_wrap=True)
+        console.print(f"  {claim['finished_at']}  {claim['outcome']}{error}", soft_wrap=True)
     else:
         holder = f", held by {claim['held_by']}" if claim["held_by"] else ""
         message = f"message {claim['message_state'] or 'lost'} since {claim['message_since']}"

@@ -6,12 +6,16 @@ import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from app.cli.consoles import plain_console
+from app.cli.owners import owner_id
 from app.cli.sessions import fetch, worker_session
 
 app = typer.Typer(help="Look at the limits of AI providers and change them.", no_args_is_help=True)
+
+#: More than any provider allows; what is larger is a slip.
+MOST_A_MINUTE, MOST_AT_ONCE, MOST_WEIGHT = 1e12, 1_000_000, 1_000
 
 Scope = Annotated[str, typer.Argument(help="A provider, or one of its models: openai, openai/gpt-4.1.")]
 
@@ -35,15 +39,15 @@ def list_limits(
         shown = ("" if limit is None else f"{limit:,.0f}" for limit in limits)
         counts = (str(row["under_way"]), str(row["waiting"]))
         table.add_row(row["provider"], row["model"], *shown, *counts, row["source"])
-    Console().print(table)
+    plain_console().print(table)
 
 
 @app.command("set")
 def set_limit(
     scope: Scope,
-    requests_per_minute: Annotated[float | None, typer.Option(min=0.001)] = None,
-    tokens_per_minute: Annotated[float | None, typer.Option(min=0.001)] = None,
-    concurrency: Annotated[int | None, typer.Option(min=1, help="Calls at once.")] = None,
+    requests_per_minute: Annotated[float | None, typer.Option(min=0.001, max=MOST_A_MINUTE)] = None,
+    tokens_per_minute: Annotated[float | None, typer.Option(min=0.001, max=MOST_A_MINUTE)] = None,
+    concurrency: Annotated[int | None, typer.Option(min=1, max=MOST_AT_ONCE, help="Calls at once.")] = None,
 ) -> None:
     """Limit what each key may send, in place of what the settings say; effective with the next call."""
     provider, model = _read(scope)
@@ -69,9 +73,10 @@ def unset_limit(scope: Scope) -> None:
 
 @app.command("weigh")
 def weigh_owner(
-    owner: Annotated[str, typer.Argument(help="The lenser's id.")],
+    owner: Annotated[str, typer.Argument(help="The lenser's id.", callback=owner_id)],
     weight: Annotated[
-        float, typer.Argument(min=0.01, help="1 is everybody's share; 3 is three times as much.")
+        float,
+        typer.Argument(min=0.01, max=MOST_WEIGHT, help="1 is everybody's share; 3 is three times as much."),
     ],
 ) -> None:
     """Give an owner a larger or a smaller share of what there is to share."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from app.cli.consoles import plain_console
 from app.errors import SettingsError
 from app.nodes.catalogue import catalogue, lacking
 from app.nodes.handbook import handbook
@@ -32,7 +32,7 @@ def nodes(
         here = f" Not here: {lacks[entry.name]}." if entry.name in lacks else ""
         does = f"refused: it {entry.refused}" if entry.refused else entry.does + here
         table.add_row(entry.name, entry.family, entry.effect, does)
-    Console().print(table)
+    plain_console().print(table)
 
 
 def _lacking() -> dict[str, str]:

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 import typer
 from psycopg2.extras import Json
-from rich.console import Console
 from rich.table import Table
 
+from app.cli.consoles import plain_console
 from app.cli.price_file import PriceFileError, read_prices, read_time, write_prices
 from app.cli.sessions import fetch, worker_session
 from app.errors import SettingsError
@@ -53,7 +53,7 @@ def list_prices(
     for row in rows:
         shown = (_amount(row[name]) for name in _HEADINGS)
         table.add_row(row["provider"], row["model"], *shown, f"{row['valid_from']:%Y-%m-%d}", row["source"])
-    Console().print(table)
+    plain_console().print(table)
 
 
 @app.command("import")

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 from psycopg2.extensions import connection
-from rich.console import Console
 from rich.table import Table
 
+from app.cli.consoles import plain_console
 from app.cli.sessions import fetch, worker_session
 from app.errors import SettingsError
 
@@ -39,7 +39,7 @@ def list_queues(
             *(str(row[name]) for name in ("delayed", "in_flight", "rejected")),
             _state(row),
         )
-    Console().print(table)
+    plain_console().print(table)
 
 
 @app.command()
@@ -57,7 +57,10 @@ def resume(queue: Queue) -> None:
 @app.command()
 def cap(
     queue: Queue,
-    at_most: Annotated[int, typer.Argument(min=0, help="Messages in flight over all processes; 0 lifts it.")],
+    at_most: Annotated[
+        int,
+        typer.Argument(min=0, max=1_000_000, help="Messages in flight over all processes; 0 lifts it."),
+    ],
 ) -> None:
     """Limit how many messages of a queue all processes work on together."""
     _control(queue, "SELECT worker.cap_queue(%(queue)s, nullif(%(at_most)s, 0))", at_most=at_most)

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 from psycopg2.extensions import connection
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Column, Table
-from rich.text import Text
 
+from app.cli.consoles import plain_console
 from app.cli.sessions import fetch, worker_session
 
 #: Seconds between two looks of --watch.
@@ -30,12 +30,12 @@ def status(
         if as_json:
             print(json.dumps(read_status(session), default=_plain))
         elif watch:
-            with Live(_draw(read_status(session)), auto_refresh=False) as live:
+            with Live(_draw(read_status(session)), console=plain_console(), auto_refresh=False) as live:
                 while True:
                     time.sleep(WATCH_SECONDS)
                     live.update(_draw(read_status(session)), refresh=True)
         else:
-            Console().print(_draw(read_status(session)))
+            plain_console().print(_draw(read_status(session)))
 
 
 def read_status(session: connection) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def _draw_providers(providers: dict[str, dict[str, Any]]) -> list[RenderableType
     table.add_column("most frequent error")
     for provider, row in providers.items():
         counts = (str(row["calls_last_hour"]), str(row["errors_last_hour"]))
-        error = Text(row["most_frequent_error"] or "")
+        error = row["most_frequent_error"] or ""
         cost = "" if row["cost_last_hour_usd"] is None else f"{row['cost_last_hour_usd']:,.4f}"
         table.add_row(provider, *counts, f"{row['error_rate']:.1%}", _times(row, "latency"), cost, error)
     return [table, ""]

@@ -9,9 +9,9 @@ from uuid import UUID
 
 import typer
 from psycopg2.extensions import connection
-from rich.console import Console
 from rich.table import Table
 
+from app.cli.consoles import plain_console
 from app.cli.sessions import fetch, worker_session
 from app.errors import SettingsError
 
@@ -24,8 +24,8 @@ State = Annotated[str | None, typer.Option(help="Only waiting, sending, delivere
 OfEndpoint = Annotated[str | None, typer.Option("--endpoint", help="Only those of this endpoint.")]
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="At most so many, newest first.")]
 
-#: Replays are spread over this many seconds where nothing else is asked for.
-DEFAULT_SPREAD_SECONDS = 60.0
+#: Replays are spread over this many seconds where nothing else is asked for, and over a week at most.
+DEFAULT_SPREAD_SECONDS, LONGEST_SPREAD_SECONDS = 60.0, 604_800
 
 _FIND = """
     SELECT o.*, e.disabled_at, e.disabled_reason, e.failing_since
@@ -56,7 +56,7 @@ def list_webhooks(
         created_at = f"{row['created_at']:%Y-%m-%d %H:%M:%S}"
         columns = (row[name] for name in ("event_type", "host", "state", "attempts", "last_error"))
         table.add_row(str(row["id"]), created_at, *("" if value is None else str(value) for value in columns))
-    Console().print(table if rows else "No webhooks.")
+    plain_console().print(table if rows else "No webhooks.")
 
 
 @app.command()
@@ -85,7 +85,8 @@ def replay(
     endpoint: OfEndpoint = None,
     limit: Limit = 1_000,
     spread: Annotated[
-        float, typer.Option(min=0.0, help="Seconds over which many are spread.")
+        float,
+        typer.Option(min=0.0, max=LONGEST_SPREAD_SECONDS, help="Seconds over which many are spread."),
     ] = DEFAULT_SPREAD_SECONDS,
 ) -> None:
     """Send webhooks again under their ids, with all their attempts before them; dead ones by default."""

@@ -9,9 +9,9 @@ from uuid import UUID
 import typer
 from psycopg2.extensions import connection
 from psycopg2.extras import RealDictCursor
-from rich.console import Console
 from rich.table import Table
 
+from app.cli.consoles import plain_console
 from app.cli.sessions import fetch, worker_session
 from app.errors import SettingsError
 from app.platform.parked_nodes import Answered, answer_node
@@ -51,7 +51,7 @@ def waiting(
             f"{node['due_at']:%Y-%m-%d %H:%M:%S}" if node["due_at"] else "",
             _question(node["ask"]),
         )
-    Console().print(table)
+    plain_console().print(table)
 
 
 @app.command()

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from app.claims import open_claim
 from app.cli.dead_letters import app
+from app.cli.jobs import app as jobs
 from app.database import Database
 from app.errors import GiveUp, SettingsError
 from app.local.platform import Seeded, enqueue_lens_runs
@@ -76,6 +77,30 @@ def test_discarded_letters_are_off_the_list_and_their_jobs_stay_failed(failed: C
     assert run("discard", "--hours", "1", "--limit", "4") == "4 discarded\n"
     assert call(failed, "SELECT count(*) FROM worker.dead_letters") == 1
     assert call(failed, "SELECT count(*) FROM execution.runs WHERE status = 'failed'") == 5
+
+
+@pytest.mark.parametrize(
+    "arguments", ["--spread inf", "--spread nan", "--spread 1e400", "--hours nan", "--hours 1e300"]
+)
+def test_a_time_that_is_none_is_refused(failed: Connection, arguments: str) -> None:
+    invoked = ["replay", "--kind", "lens_run", *arguments.split()]
+    assert CliRunner().invoke(app, invoked, catch_exceptions=False).exit_code == 2
+    assert call(failed, QUEUED) == 0
+
+
+def test_words_that_look_like_markup_are_printed_as_they_are(
+    failed: Connection, jobs_database: Database
+) -> None:
+    words = "it can't be read [/red] [b]:cat:"
+    enqueue_lens_runs(failed, 1, model="gpt-4o", inputs={"prompt": "hi"})
+    _, claim = open_claim(jobs_database, uuid4(), "lens_run", "[/box]:1", hint=None, max_deaths=3)
+    assert claim is not None
+    with claim.finish("failed", GiveUp("provider.bad", words)):
+        pass
+    assert words in run("list")
+    shown = CliRunner().invoke(jobs, ["show", str(claim.job_id)], catch_exceptions=False).output
+    assert words in shown
+    assert "[/box]:1" in shown
 
 
 def test_a_dry_run_changes_nothing(failed: Connection) -> None:

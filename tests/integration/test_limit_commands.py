@@ -63,12 +63,35 @@ def test_what_a_person_set_wins_over_the_settings(connection: Connection) -> Non
     assert json.loads(run("list", "--json"))["concurrency"] == 3
 
 
-@pytest.mark.parametrize("arguments", [("set", "openai"), ("set", "/gpt-4o", "--concurrency", "1")])
-def test_a_limit_that_says_nothing_is_refused(arguments: tuple[str, ...]) -> None:
-    run(*arguments, code=2)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "openai",
+        "/gpt-4o --concurrency 1",
+        "openai --requests-per-minute inf",
+        "openai --requests-per-minute nan",
+        "openai --tokens-per-minute 1e400",
+        "openai --tokens-per-minute 0",
+        "openai --concurrency 99999999999",
+    ],
+)
+def test_a_limit_that_is_none_is_refused(arguments: str) -> None:
+    run("set", *arguments.split(), code=2)
     assert run("list", "--json") == ""
 
 
 def test_an_owners_weight_is_kept(connection: Connection) -> None:
-    run("weigh", "ada", "2.5")
-    assert call(connection, "SELECT worker.fn_owner_weight('ada')") == 2.5
+    owner = uuid4()
+    run("weigh", str(owner).upper(), "2.5")
+    assert call(connection, "SELECT worker.fn_owner_weight(%s)", str(owner)) == 2.5
+
+
+@pytest.mark.parametrize("weight", ["inf", "nan", "1e400", "0", "heavy"])
+def test_a_weight_that_is_none_is_refused(connection: Connection, weight: str) -> None:
+    run("weigh", str(uuid4()), weight, code=2)
+    assert call(connection, "SELECT count(*) FROM worker.owner_weights") == 0
+
+
+def test_whoever_is_mistyped_gets_no_weight(connection: Connection) -> None:
+    run("weigh", "ada", "2", code=2)
+    assert call(connection, "SELECT count(*) FROM worker.owner_weights") == 0

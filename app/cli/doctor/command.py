@@ -83,7 +83,7 @@ def doctor(
         print(json.dumps({"level": worst.name.lower(), "findings": [f.as_json() for f in findings]}))
     else:
         for finding in findings:
-            _print(Console(highlight=False), finding)
+            _print(Console(highlight=False, emoji=False), finding)
     sys.exit(int(worst))
 
 
