@@ -45,14 +45,15 @@ class Notifications:
     def __init__(self, session: connection, wake_up: WakeUp) -> None:
         self._session = session
         self._wake_up = wake_up
-        self._queues: set[str] = set()
+        self._queue_of_channel: dict[str, str] = {}
 
     def listen(self, queue_names: list[str]) -> bool:
         """Listen on these queues too; True if there was a new one."""
-        new = set(queue_names) - self._queues
-        for queue_name in new:
-            self._execute(f"LISTEN {quote_ident(f'dramatiq.{queue_name}.enqueue', self._session)}")
-        self._queues |= new
+        channels = {f"dramatiq.{queue_name}.enqueue": queue_name for queue_name in queue_names}
+        new = channels.keys() - self._queue_of_channel.keys()
+        for channel in new:
+            self._execute(f"LISTEN {quote_ident(channel, self._session)}")
+        self._queue_of_channel |= channels
         return bool(new)
 
     def arrive(self) -> bool:
@@ -72,16 +73,16 @@ class Notifications:
             self._session.poll()
         return False
 
-    def wait(self, seconds: float) -> set[str] | None:
-        """The payloads of the notifications that came; empty after a wake-up, None when nothing happened."""
+    def wait(self, seconds: float) -> set[tuple[str, str]]:
+        """Queues and payloads of the notifications that came; empty after a wake-up, or when nothing came."""
         # Notifications that came with a query's answer don't make the socket readable any more.
         timeout = 0.0 if self._session.notifies else seconds
-        ready, _, _ = select.select([self._session.fileno(), self._wake_up.reader], [], [], timeout)
+        select.select([self._session.fileno(), self._wake_up.reader], [], [], timeout)
         self._wake_up.clear()
         self._session.poll()
-        payloads = {notification.payload for notification in self._session.notifies}
-        self._session.notifies.clear()
-        return payloads if ready or payloads else None
+        heard, self._session.notifies = self._session.notifies, []
+        queue_of = self._queue_of_channel
+        return {(queue_of[n.channel], n.payload) for n in heard if n.channel in queue_of}
 
     def _execute(self, statement: str) -> None:
         with self._session.cursor() as row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections import Counter
@@ -32,8 +33,8 @@ MAX_COURTESY_SECONDS = 0.001
 class Taker(SessionThread):
     """Waits for notifications, due times and free threads, and takes as much as the threads can hold.
 
-    A poll covers notifications that were lost, and does alone where none can be heard. While nothing
-    waits in the table, a thread that becomes free causes no query.
+    A poll covers notifications that were lost, and does alone where none can be heard. A thread that
+    becomes free causes no query unless something may wait in a queue that it makes room for.
     """
 
     def __init__(
@@ -52,14 +53,16 @@ class Taker(SessionThread):
         self._poll_seconds = poll_seconds
         self._finisher = finisher
         self._wake_up = WakeUp()
-        self._drained = False
+        self._poll_at = 0.0
+        # The queues in which something may wait.
+        self._undrained: frozenset[str] = frozenset()
         self._look_again = False
         self._due_unknown = True
         self._due_at: float | None = None
 
     def thread_freed(self) -> None:
         """Tell the taker that it has room again."""
-        if not self._drained:
+        if self._undrained:
             self._wake_up.set()
 
     def queue_opened(self) -> None:
@@ -80,14 +83,14 @@ class Taker(SessionThread):
         """Take messages until stopped."""
         notifications = Notifications(session, self._wake_up)
         self._choose_poll_interval(notifications)
-        self._drained, self._due_unknown = False, True
+        self._look_everywhere()
         while not self._stopping.is_set():
             if notifications.listen(self._deliveries.queues):
-                self._drained, self._due_unknown = False, True
+                self._look_everywhere()
             # In this order: what falls due between the two is taken.
             if self._due_unknown:
                 self._look_up_due_time(session)
-            if not self._drained:
+            if self._undrained:
                 self._take(session)
             self._wait(notifications)
 
@@ -100,9 +103,14 @@ class Taker(SessionThread):
                 poll_seconds=self._poll_seconds,
             )
 
+    def _look_everywhere(self) -> None:
+        self._undrained, self._due_unknown = frozenset(self._deliveries.queues), True
+        jitter = random.uniform(0.8, 1.2)  # noqa: S311 - not a secret
+        self._poll_at = time.monotonic() + self._poll_seconds * jitter
+
     def _take(self, session: connection) -> None:
         limit, rooms = self._deliveries.room()
-        if not limit or not rooms:
+        if self._undrained.isdisjoint(rooms):
             return
         names = list(rooms)
         with session.cursor() as row:
@@ -120,10 +128,9 @@ class Taker(SessionThread):
         self._deliver(taken)
         # Where the batch, or a queue's share of it, came back full there may be more once a thread is free.
         per_queue = Counter(queue_name for _, queue_name, _, _ in taken)
-        self._drained = len(taken) < limit and all(
-            per_queue[name] < rooms.get(name, 0) for name in self._deliveries.queues
-        )
-        if not self._drained and taken and self._deliveries.room()[1]:
+        full = {name for name in names if len(taken) == limit or per_queue[name] == rooms[name]}
+        self._undrained = self._undrained.difference(names) | full
+        if not self._undrained.isdisjoint(self._deliveries.room()[1]):
             self._wake_up.set()  # there are free threads already, so none that becomes free will ask for more
 
     def _deliver(self, taken: list[tuple[str, str, str | None, int]]) -> None:
@@ -144,28 +151,29 @@ class Taker(SessionThread):
         self._due_unknown = False
 
     def _wait(self, notifications: Notifications) -> None:
-        payloads = notifications.wait(self._wait_seconds())
-        is_due = self._due_at is not None and self._due_at <= time.monotonic()
-        if payloads is None or is_due or self._look_again:
-            self._drained, self._due_unknown, self._look_again = False, True, False
+        heard = notifications.wait(self._wait_seconds())
+        if self._look_again or min(self._poll_at, self._due_at or math.inf) <= time.monotonic():
+            self._look_again = False
+            self._look_everywhere()
             return
-        for payload in payloads:
-            self._hear(payload)
-        if payloads and not self._drained:
+        for queue_name, word in heard:
+            self._hear(queue_name, word)
+        if heard and self._undrained:
             time.sleep(self._deliveries.load() * random.uniform(0, MAX_COURTESY_SECONDS))  # noqa: S311 - jitter
 
-    def _hear(self, payload: str) -> None:
+    def _hear(self, queue_name: str, payload: str) -> None:
         word, _, delay_ms = payload.partition(" ")
         if word == DELAYED and delay_ms.isdecimal() and len(delay_ms) <= LONGEST_DELAY_DIGITS:
             due_at = time.monotonic() + int(delay_ms) / 1000
             self._due_at = due_at if self._due_at is None else min(self._due_at, due_at)
             return
         # A delay of a millisecond is over by now, so a delayed message is looked for like any other.
-        self._drained = False
+        self._undrained |= {queue_name}
         self._due_unknown |= word == DELAYED
 
     def _wait_seconds(self) -> float:
-        poll_seconds = self._poll_seconds * random.uniform(0.8, 1.2)  # noqa: S311 - jitter, not a secret
-        if self._due_at is None or not self._drained:
-            return poll_seconds
-        return max(0.0, min(poll_seconds, self._due_at - time.monotonic()))
+        until = self._poll_at
+        # While something waits for a thread, what falls due waits for one too.
+        if self._due_at is not None and not (self._undrained and not self._deliveries.room()[1]):
+            until = min(until, self._due_at)
+        return max(0.0, until - time.monotonic())

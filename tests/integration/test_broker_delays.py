@@ -8,8 +8,10 @@ import dramatiq
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from app.broker import LeaseBroker
-from tests.integration.broker_rows import Journal, end_sessions, rows, wait_until_empty
+from app.broker import LeaseBroker, QueuePolicy
+from app.database import Database
+from app.settings import settings
+from tests.integration.broker_rows import Gate, Journal, end_sessions, rows, wait_until_empty
 from tests.integration.conftest import running_worker
 from tests.sql import call
 from tests.waiting import eventually
@@ -118,6 +120,28 @@ def test_a_due_time_that_is_moved_forward_by_a_newer_message_is_noticed(broker: 
         note.send_with_options(args=("second",), delay=900)
         note.send_with_options(args=("first",), delay=200)
         assert journal.wait_for(2) == ["first", "second"]
+
+
+def test_a_delayed_message_is_on_time_while_another_queue_is_at_its_cap(
+    jobs_database: Database, connection: Connection
+) -> None:
+    broker = LeaseBroker(jobs_database, settings(), policies={"capped": QueuePolicy(max_in_flight=1)})
+    dramatiq.set_broker(broker)
+    gate, journal = Gate(), Journal()
+    hold = dramatiq.actor(gate.pass_through, actor_name="hold", queue_name="capped")
+    note = dramatiq.actor(journal.write, actor_name="note")
+    with running_worker(broker):
+        for _ in range(2):
+            hold.send()
+        gate.wait_for(1)
+        note.send("now")
+        journal.wait_for(1)
+        note.send_with_options(args=("soon",), delay=200)
+        try:
+            assert journal.wait_for(2) == ["now", "soon"]
+        finally:
+            gate.open()
+        wait_until_empty(connection)
 
 
 def test_a_host_whose_clock_is_five_minutes_off_is_on_time(
