@@ -111,16 +111,18 @@ def test_a_late_acknowledgement_does_not_end_a_newer_delivery_of_the_same_proces
         wait_until_empty(connection)
 
 
-@pytest.mark.parametrize("outcome", ["done", "failed"])
-def test_a_late_ending_does_not_end_another_process_delivery(
-    outcome: str, broker: LeaseBroker, connection: Connection
+@pytest.mark.parametrize("ending", ["done", "failed", "retried"])
+def test_a_late_ending_leaves_another_process_delivery_alone(
+    ending: str, broker: LeaseBroker, connection: Connection
 ) -> None:
     first, second = Gate(), Gate()
 
     def late() -> None:
         first.pass_through()
-        if outcome == "failed":
+        if ending == "failed":
             raise ValueError
+        if ending == "retried":
+            raise dramatiq.Retry(delay=60_000)
 
     hold = dramatiq.actor(late, actor_name="hold")
     with another_broker() as other:
@@ -138,30 +140,3 @@ def test_a_late_ending_does_not_end_another_process_delivery(
                 assert state_of(connection, sent.message_id) == "consumed"
                 second.open()
                 wait_until_empty(connection)
-
-
-def test_a_late_retry_does_not_put_back_what_another_process_works_on(
-    broker: LeaseBroker, connection: Connection
-) -> None:
-    first, second = Gate(), Gate()
-
-    @dramatiq.actor
-    def hold() -> None:
-        first.pass_through()
-        raise dramatiq.Retry(delay=60_000)
-
-    with another_broker() as other:
-        dramatiq.actor(second.pass_through, actor_name="hold", broker=other)
-        with running_worker(broker, threads=1):
-            sent = hold.send()
-            first.wait_for(1)
-            with running_worker(other, threads=1):
-                give_to_nobody(connection)
-                second.wait_for(1)
-                note = dramatiq.actor(lambda: None, actor_name="note", queue_name="only_here")
-                marker = note.send()
-                first.open()
-                wait_for_state(connection, marker.message_id, None)
-                state = state_of(connection, sent.message_id)
-                second.open()
-            assert state == "consumed"

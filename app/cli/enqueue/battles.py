@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Sequence
 from typing import Annotated
-from uuid import UUID
 
 import typer
-from psycopg2.extensions import connection
 
-from app.cli.enqueue.platform import POLL_SECONDS, WAIT_SECONDS, check_models, reference_platform
-from app.errors import DatabaseError, SettingsError
+from app.cli.enqueue.platform import check_models, print_ends, reference_platform
+from app.errors import SettingsError
 from app.local.battles import Contender, enqueue_battles
 
 _FIND_ENDS = """
-    SELECT b.id, b.status::text, string_agg(
-        j.slot || ': ' || coalesce(s.content_text, j.error_message, j.status), E'\\n' ORDER BY j.slot)
+    SELECT b.id, b.status = 'voting', concat(b.id, ' ', b.status, E'\\n', string_agg(
+        j.slot || ': ' || coalesce(s.content_text, j.error_message, j.status), E'\\n' ORDER BY j.slot))
     FROM battles.battles b
     JOIN battles.battle_execution_jobs j ON j.battle_id = b.id
     LEFT JOIN battles.submissions s ON s.contender_id = j.contender_id
@@ -43,23 +39,5 @@ def battle(
             ids = enqueue_battles(session, count, *map(Contender, models), task_prompt=prompt)
         if not wait:
             print("\n".join(map(str, ids)))
-        elif not _print_ends(session, ids):
+        elif not print_ends(session, _FIND_ENDS, ids):
             sys.exit(1)
-
-
-def _print_ends(session: connection, ids: Sequence[UUID]) -> bool:
-    """Print both contenders' answers or errors as each battle's jobs end; whether all went to the vote."""
-    waiting, all_voting = {str(battle) for battle in ids}, True
-    deadline = time.monotonic() + WAIT_SECONDS
-    session.autocommit = True
-    while waiting:
-        with session.cursor() as row:
-            row.execute(_FIND_ENDS, (list(waiting),))
-            for battle_id, status, answers in row.fetchall():
-                waiting.remove(str(battle_id))
-                all_voting &= status == "voting"
-                print(f"{battle_id} {status}\n{answers}")
-        if waiting and time.monotonic() >= deadline:
-            raise DatabaseError(f"{len(waiting)} battles did not end within {WAIT_SECONDS:.0f} s")
-        time.sleep(POLL_SECONDS)
-    return all_voting

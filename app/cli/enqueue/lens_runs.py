@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Annotated
-from uuid import UUID
 
 import typer
-from psycopg2.extensions import connection
 
-from app.cli.enqueue.platform import POLL_SECONDS, WAIT_SECONDS, reference_platform
-from app.errors import DatabaseError, SettingsError
+from app.cli.enqueue.platform import print_ends, reference_platform
+from app.errors import SettingsError
 from app.local.platform import enqueue_lens_runs
 from app.local.seeds import LENSES
+
+_FIND_ENDS = """
+    SELECT id, status = 'succeeded', concat(id, ' ', status, ': ', CASE
+        WHEN status = 'succeeded' THEN response_text ELSE concat_ws(': ', error_code, error_message) END)
+    FROM execution.runs WHERE id = ANY (%s::uuid[]) AND status NOT IN ('queued', 'running')
+"""
 
 
 def lens_run(
@@ -44,7 +47,7 @@ def lens_run(
             raise SettingsError(f"there is no model {model!r} in ai.models") from None
         if not wait:
             print("\n".join(map(str, ids)))
-        elif not _print_ends(session, ids):
+        elif not print_ends(session, _FIND_ENDS, ids):
             sys.exit(1)
 
 
@@ -55,25 +58,3 @@ def parse_inputs(pairs: Iterable[str]) -> Iterator[tuple[str, str]]:
         if not label or not equals:
             raise SettingsError(f"--input {pair!r} is not LABEL=VALUE")
         yield label, value
-
-
-def _print_ends(session: connection, ids: Sequence[UUID]) -> bool:
-    """Print each run's answer or error as it ends, and say whether all succeeded."""
-    waiting, all_succeeded = set(ids), True
-    deadline = time.monotonic() + WAIT_SECONDS
-    session.autocommit = True
-    while waiting:
-        with session.cursor() as row:
-            row.execute(
-                "SELECT id, status, response_text, error_code, error_message FROM execution.runs "
-                "WHERE id = ANY (%s::uuid[]) AND status NOT IN ('queued', 'running')",
-                ([str(run_id) for run_id in waiting],),
-            )
-            for run_id, status, text, code, message in row.fetchall():
-                waiting.remove(UUID(str(run_id)))
-                all_succeeded &= status == "succeeded"
-                print(f"{run_id} {status}: {text if status == 'succeeded' else f'{code}: {message}'}")
-        if waiting and time.monotonic() >= deadline:
-            raise DatabaseError(f"{len(waiting)} runs did not end within {WAIT_SECONDS:.0f} s")
-        time.sleep(POLL_SECONDS)
-    return all_succeeded

@@ -9,35 +9,30 @@ CREATE FUNCTION worker.prune(
 )
 LANGUAGE plpgsql SET search_path = '' SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
-    v_from timestamptz[] := coalesce(p_from, array_fill('-infinity'::timestamptz, ARRAY[3]));
-    v_claims record;
-    v_messages record;
-    v_calls record;
+    v_part record;
+    v_rows integer;
+    v_last timestamptz;
 BEGIN
-    WITH gone AS (
-        DELETE FROM worker.claims c WHERE c.ctid = ANY (ARRAY(
-            SELECT o.ctid FROM worker.claims o
-            WHERE o.finished_at >= v_from[1] AND o.finished_at < now() - p_older_than
-            ORDER BY o.finished_at LIMIT p_batch FOR UPDATE SKIP LOCKED))
-        RETURNING c.finished_at)
-    SELECT count(*) AS rows, max(g.finished_at) AS last INTO v_claims FROM gone g;
-    WITH gone AS (
-        DELETE FROM dramatiq.queue q WHERE q.ctid = ANY (ARRAY(
-            SELECT o.ctid FROM dramatiq.queue o
-            WHERE o.state IN ('rejected', 'done') AND o.mtime >= v_from[2] AND o.mtime < now() - p_older_than
-            ORDER BY o.mtime LIMIT p_batch FOR UPDATE SKIP LOCKED))
-        RETURNING q.mtime)
-    SELECT count(*) AS rows, max(g.mtime) AS last INTO v_messages FROM gone g;
-    WITH gone AS (
-        DELETE FROM worker.provider_calls c WHERE c.ctid = ANY (ARRAY(
-            SELECT o.ctid FROM worker.provider_calls o
-            WHERE o.ended_at >= v_from[3] AND o.ended_at < now() - p_older_than
-            ORDER BY o.ended_at LIMIT p_batch FOR UPDATE SKIP LOCKED))
-        RETURNING c.ended_at)
-    SELECT count(*) AS rows, max(g.ended_at) AS last INTO v_calls FROM gone g;
-    deleted := v_claims.rows + v_messages.rows + v_calls.rows;
-    reached := ARRAY[greatest(v_from[1], v_claims.last), greatest(v_from[2], v_messages.last),
-                     greatest(v_from[3], v_calls.last)];
+    deleted := 0;
+    reached := coalesce(p_from, array_fill('-infinity'::timestamptz, ARRAY[3]));
+    FOR v_part IN
+        SELECT * FROM (VALUES
+            (1, 'worker.claims', 'finished_at', 'true'),
+            (2, 'dramatiq.queue', 'mtime', $is$ state IN ('rejected', 'done') $is$),
+            (3, 'worker.provider_calls', 'ended_at', 'true')
+        ) AS p (place, name, ended_at, has_ended)
+    LOOP
+        EXECUTE format(
+            'WITH gone AS (
+                DELETE FROM %1$s t WHERE t.ctid = ANY (ARRAY(
+                    SELECT o.ctid FROM %1$s o WHERE %3$s AND o.%2$I >= $1 AND o.%2$I < now() - $2
+                    ORDER BY o.%2$I LIMIT $3 FOR UPDATE SKIP LOCKED))
+                RETURNING t.%2$I AS ended_at)
+             SELECT count(*), max(g.ended_at) FROM gone g', v_part.name, v_part.ended_at, v_part.has_ended)
+        INTO v_rows, v_last USING reached[v_part.place], p_older_than, p_batch;
+        deleted := deleted + v_rows;
+        reached[v_part.place] := greatest(reached[v_part.place], v_last);
+    END LOOP;
 END $$;
 
 REVOKE EXECUTE ON FUNCTION worker.prune(interval, integer, timestamptz[]) FROM PUBLIC;

@@ -10,11 +10,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from app.database import Database
 from app.local.workflows import NodeSeed, enqueue_workflow_run, make_workflow
 from tests.integration.engine.families import calling, children, doubling, end, looping
-from tests.integration.engine.runs import (
-    do,
-    ended,
-    node,
-)
+from tests.integration.engine.runs import do, ended, node
 from tests.integration.workflow_rows import BOTH_PLATFORMS, claim, must_claim, rows, run_row, update
 from tests.sql import call
 from tests.waiting import eventually

@@ -9,17 +9,7 @@ from app.database import Database
 from app.errors import StaleClaim
 from app.local.provider_server import ProviderServer
 from app.local.workflows import EdgeSeed, NodeSeed, enqueue_workflow_run, make_workflow
-from tests.integration.engine.runs import (
-    INPUTS,
-    Executing,
-    by_name,
-    chain,
-    do,
-    ended,
-    lens,
-    node,
-    told,
-)
+from tests.integration.engine.runs import INPUTS, Executing, by_name, chain, do, ended, lens, node, told
 from tests.integration.workflow_rows import (
     BOTH_PLATFORMS,
     claim,

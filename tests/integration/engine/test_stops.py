@@ -14,21 +14,8 @@ from app.local.provider_server import ProviderServer
 from app.local.provider_usage import Used
 from app.local.workflows import enqueue_workflow_run, make_workflow
 from tests.integration.conftest import running_worker
-from tests.integration.engine.runs import (
-    INPUTS,
-    by_name,
-    chain,
-    ended,
-    lens,
-    node,
-    told,
-)
-from tests.integration.workflow_rows import (
-    BOTH_PLATFORMS,
-    rows,
-    run_row,
-    update,
-)
+from tests.integration.engine.runs import INPUTS, by_name, chain, ended, lens, node, told
+from tests.integration.workflow_rows import BOTH_PLATFORMS, rows, run_row, update
 from tests.sql import call
 from tests.waiting import eventually
 

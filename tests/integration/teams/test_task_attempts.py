@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from uuid import UUID
 
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -19,6 +20,15 @@ from tests.sql import call
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("provider")
+
+
+@pytest.fixture
+def held_run(connection: Connection, provider: ProviderServer, worker: None, team: SeededTeam) -> UUID:
+    """A run whose first turn waits for its model until the provider is released."""
+    provider.hold()
+    team_run = start(connection, team)
+    provider.wait_for_calls(1)
+    return team_run
 
 
 def test_the_next_attempt_goes_on_after_the_last_finished_turn(
@@ -49,29 +59,23 @@ def test_an_attempt_that_was_overtaken_writes_nothing_more(
 
 
 def test_a_cancelled_run_stops_within_a_heartbeat_and_stays_cancelled(
-    connection: Connection, provider: ProviderServer, worker: None, team: SeededTeam, seeded: Seeded
+    connection: Connection, provider: ProviderServer, team: SeededTeam, seeded: Seeded, held_run: UUID
 ) -> None:
-    provider.hold()
-    team_run = start(connection, team)
-    provider.wait_for_calls(1)
     with connection:
         call(connection, "SELECT set_config('request.jwt.claim.sub', %s, true)", str(seeded.users["ada"]))
-        call(connection, "SELECT public.fn_cancel_run(%s)", team_run)
+        call(connection, "SELECT public.fn_cancel_run(%s)", held_run)
     finished = "SELECT count(*) FROM worker.claims WHERE outcome = 'gone'"
     eventually(lambda: call(connection, finished) == 1, what="the end of the claim")
     provider.release()
-    assert steps(connection, team_run) == [("Plan", "Lena", "skipped")]
-    assert team_row(connection, team_run)["status"] == "cancelled"
+    assert steps(connection, held_run) == [("Plan", "Lena", "skipped")]
+    assert team_row(connection, held_run)["status"] == "cancelled"
     bought = "SELECT count(*) FROM worker.provider_calls WHERE job = %s AND tokens_out > 0"
-    eventually(lambda: call(connection, bought, team_run) == 1, what="the late call")
+    eventually(lambda: call(connection, bought, held_run) == 1, what="the late call")
 
 
 def test_a_kill_switch_ends_a_run_as_cancelled(
-    connection: Connection, provider: ProviderServer, worker: None, team: SeededTeam, seeded: Seeded
+    connection: Connection, provider: ProviderServer, team: SeededTeam, seeded: Seeded, held_run: UUID
 ) -> None:
-    provider.hold()
-    team_run = start(connection, team)
-    provider.wait_for_calls(1)
     rows(
         connection,
         "INSERT INTO admin.kill_switches (scope, target_id, operator_id, reason)"
@@ -79,22 +83,19 @@ def test_a_kill_switch_ends_a_run_as_cancelled(
         team.lead_id,
         seeded.people["ada"],
     )
-    row = ended(connection, team_run)
+    row = ended(connection, held_run)
     assert (row["status"], row["metadata"]["error"]) == ("cancelled", "kill_switch")
     provider.release()
 
 
 def test_a_run_says_that_it_is_alive(
-    connection: Connection, provider: ProviderServer, worker: None, team: SeededTeam
+    connection: Connection, provider: ProviderServer, held_run: UUID
 ) -> None:
-    provider.hold()
-    team_run = start(connection, team)
-    provider.wait_for_calls(1)
-    before = team_row(connection, team_run)["updated_at"]
-    eventually(lambda: team_row(connection, team_run)["updated_at"] > before, what="a heartbeat")
-    assert team_row(connection, team_run)["status"] == "running"
+    before = team_row(connection, held_run)["updated_at"]
+    eventually(lambda: team_row(connection, held_run)["updated_at"] > before, what="a heartbeat")
+    assert team_row(connection, held_run)["status"] == "running"
     provider.release()
-    assert ended(connection, team_run)["status"] == "completed"
+    assert ended(connection, held_run)["status"] == "completed"
 
 
 @pytest.mark.usefixtures("worker")
@@ -186,16 +187,13 @@ def replay(connection: Connection) -> bool:
 
 
 def test_a_turn_that_was_paid_for_is_kept_through_a_short_outage(
-    connection: Connection, provider: ProviderServer, worker: None, team: SeededTeam
+    connection: Connection, provider: ProviderServer, held_run: UUID
 ) -> None:
-    provider.hold()
-    team_run = start(connection, team)
-    provider.wait_for_calls(1)
     call(
         connection,
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
         " WHERE datname = current_database() AND application_name = 'lf-worker jobs'",
     )
     provider.release()
-    assert ended(connection, team_run)["status"] == "completed"
+    assert ended(connection, held_run)["status"] == "completed"
     assert speakers(provider) == ["Lena", "Emil", "Rosa"]
