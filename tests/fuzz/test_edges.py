@@ -225,7 +225,7 @@ def is_part_of(found: BaseModel, body: bytes) -> bool:
     bodies({"a": [1]}),
     st.sampled_from(["application/json", "text/html; charset=utf-7", "x; charset=\x00", ""]),
 )
-def test_bodies_of_web_servers(body: bytes, content_type: str) -> None:
+def test_a_body_of_a_web_server_is_read_whatever_it_holds(body: bytes, content_type: str) -> None:
     read_content(response(body, content_type=content_type))
     report = _report_of(response(body, 500))
     assert "\x00" not in (report.response_head or "")

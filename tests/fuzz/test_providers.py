@@ -16,7 +16,7 @@ from app.local.provider_wire import WIRES, Question, Wire
 from app.providers import Answer, Model, Prompt, ask
 from app.providers.media import Finished, Pending, Started, Task, poll, submit
 from tests.fuzz.conftest import Parrot
-from tests.fuzz.hostile import RETRY_AFTER, bodies
+from tests.fuzz.hostile import RETRY_AFTER, as_bytes, bodies
 from tests.unit.providers.media.conftest import MAKERS, Maker
 
 KEY = SecretStr("sk-fuzz-0123456789abcdef")
@@ -55,18 +55,20 @@ GOOD_MEDIA = {
 
 
 @pytest.mark.parametrize("wire", WIRES, ids=lambda wire: wire.provider)
-def test_texts(wire: Wire, parrot: Parrot) -> None:
+def test_a_text_comes_as_an_answer_or_an_outcome(wire: Wire, parrot: Parrot) -> None:
     good = wire.answer(Question("m", "hi", None), "an answer", "stop")
     answers = bodies(good) | bodies(wire.error(429, "slow_down", "wait"))
+
+    def ask_once() -> Answer:
+        model = Model("m", wire.provider, "m", "text")
+        return ask(model, Prompt(text="hi"), key=KEY, deadline_seconds=20.0)
 
     @BRIEFLY
     @given(status=STATUSES, body=answers, wait=RETRY_AFTER)
     def meet(status: int, body: bytes, wait: str) -> None:
         parrot.answer = (status, {"Retry-After": wait, "x-ratelimit-limit-requests": wait}, body)
         with suppress(RetryLater, GiveUp):
-            answer = ask(
-                Model("m", wire.provider, "m", "text"), Prompt(text="hi"), key=KEY, deadline_seconds=20.0
-            )
+            answer = ask_once()
             assert isinstance(answer, Answer)
             # What goes into the database: its texts hold no NUL, its numbers fit its integers.
             assert "\x00" not in answer.text
@@ -76,10 +78,12 @@ def test_texts(wire: Wire, parrot: Parrot) -> None:
             answer.text.encode()
 
     meet()
+    parrot.answer = (200, {}, as_bytes(good))
+    assert ask_once().text == "an answer"
 
 
 @pytest.mark.parametrize("maker", MAKERS, ids=str)
-def test_media(maker: Maker, parrot: Parrot) -> None:
+def test_a_medium_comes_as_an_answer_or_an_outcome(maker: Maker, parrot: Parrot) -> None:
     @BRIEFLY
     @given(status=STATUSES, body=bodies(GOOD_MEDIA), wait=RETRY_AFTER)
     def meet(status: int, body: bytes, wait: str) -> None:

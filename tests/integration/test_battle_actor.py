@@ -288,9 +288,12 @@ def test_an_operators_retry_is_one_more_try(
     assert status_of(connection, battle) == "voting"
 
 
-def test_no_key_is_left_anywhere_in_the_database(worker: None, connection: Connection) -> None:
+def test_no_key_is_left_anywhere_in_the_database(
+    worker: None, provider: ProviderServer, connection: Connection
+) -> None:
     battle = queue_battle(connection, Contender("sc-echo-key", "openai"), MINI)
     ended_jobs(connection, battle)
+    assert {each.key for each in provider.calls} == {"sk-platform-planted-0123456789"}
     for table in (
         "battles.battle_execution_jobs",
         "battles.battle_execution_dead_letters",

@@ -176,6 +176,8 @@ def test_no_key_of_chainabit_or_the_contender_is_left_in_the_database(
 ) -> None:
     chainabit.script("gpt-4o", ["echo-key"])
     ended_jobs(connection, queue_battle(connection))
+    assert all("planted-" in each.key for each in chainabit.calls)
+    assert chainabit.calls
     tables = ("battles.battle_execution_jobs", "battles.battle_execution_dead_letters", "worker.claims")
     for table in (*tables, "worker.media_tasks", "dramatiq.queue"):
         assert call(connection, f"SELECT count(*) FROM {table} t WHERE t::text LIKE '%%planted-%%'") == 0

@@ -283,9 +283,10 @@ def test_a_priced_medium_is_billed_unless_its_owner_paid(
 
 
 def test_no_key_is_left_anywhere_in_the_database(
-    storage: StorageServer, worker: None, connection: Connection
+    storage: StorageServer, provider: ProviderServer, worker: None, connection: Connection
 ) -> None:
     ended(connection, queue(connection, "veo-3"))
+    assert any("planted-" in each.key for each in provider.calls)
     for table in ("execution.runs", "worker.claims", "worker.media_tasks", "dramatiq.queue", "media.objects"):
         for secret in ("%planted-%", f"%{storage.service_key}%"):
             assert call(connection, f"SELECT count(*) FROM {table} t WHERE t::text LIKE %s", secret) == 0

@@ -12,7 +12,18 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 GUARANTEES = ROOT / "docs" / "guarantees.md"
 
+LINKS = r"\]\((?!https?:)([^)\s]+)\)"
+MODULES = r"python -m (bench\.[a-z_]+|realtime)"
+TARGETS = r"`make ([a-z-]+)"
+SETTINGS = r"\b(?:WORKER|PLATFORM_API|FEATURE|SUPABASE)_[A-Z0-9_]+\b"
+STARTS = r"dramatiq app\.actors --processes \d+ --threads \d+"
+
 each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+
+
+@pytest.mark.parametrize("pattern", [LINKS, MODULES, TARGETS, SETTINGS, STARTS])
+def test_documents_have_what_is_looked_for(pattern: str) -> None:
+    assert any(re.search(pattern, document.read_text()) for document in DOCUMENTS)
 
 
 @each_document
@@ -27,11 +38,11 @@ def test_links_lead_to_files_and_headings(document: Path) -> None:
 @each_document
 def test_commands_run_what_is_there(document: Path) -> None:
     text = document.read_text()
-    for module in re.findall(r"python -m (bench\.[a-z_]+|realtime)", text):
+    for module in re.findall(MODULES, text):
         place = ROOT / module.replace(".", "/")
         assert place.with_suffix(".py").exists() or (place / "__main__.py").exists(), module
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    for target in re.findall(r"`make ([a-z-]+)", text):
+    for target in re.findall(TARGETS, text):
         assert target in targets
 
 
@@ -39,7 +50,7 @@ def test_commands_run_what_is_there(document: Path) -> None:
 def test_settings_are_those_of_the_example(document: Path) -> None:
     """By their names, or by what several begin with."""
     known = (ROOT / ".env.example").read_text()
-    for name in re.findall(r"\b(?:WORKER|PLATFORM_API|FEATURE|SUPABASE)_[A-Z0-9_]+\b", document.read_text()):
+    for name in re.findall(SETTINGS, document.read_text()):
         assert re.search(rf"\b{name}", known), name
 
 
@@ -49,7 +60,7 @@ def test_the_worker_is_started_as_the_procfile_does(document: Path) -> None:
     started = next(
         line for line in (ROOT / "Procfile").read_text().splitlines() if line.startswith("worker:")
     )
-    for command in re.findall(r"dramatiq app\.actors --processes \d+ --threads \d+", document.read_text()):
+    for command in re.findall(STARTS, document.read_text()):
         assert command in started
 
 
@@ -75,7 +86,7 @@ def test_the_layout_names_every_folder() -> None:
 
 def links_of(text: str) -> Iterator[str]:
     """Where the links within the repository lead."""
-    return (link for link in re.findall(r"\]\(([^)\s]+)\)", text) if not link.startswith("http"))
+    return iter(re.findall(LINKS, text))
 
 
 def headings_of(document: Path) -> set[str]:
