@@ -18,9 +18,7 @@ def main(run: Callable[..., Figures], about: str | None) -> None:
     run_and_show(lambda: run(quick=options.quick), as_json=options.json)
 
 
-def parser(
-    about: str | None, *, quick: str = "small: does it work, not how fast is it"
-) -> argparse.ArgumentParser:
+def parser(about: str | None, *, quick: str = SMALL) -> argparse.ArgumentParser:
     """The options that each has; `quick` says what comes of that one."""
     spec = sys.modules["__main__"].__spec__
     made = argparse.ArgumentParser(

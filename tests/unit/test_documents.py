@@ -76,6 +76,14 @@ def test_every_promise_names_a_test() -> None:
         assert shows or shown_by.strip().startswith("the same"), promise
 
 
+def test_each_area_that_the_doctor_looks_at_is_explained() -> None:
+    checks = "".join(path.read_text() for path in (ROOT / "app/cli/doctor").glob("*.py"))
+    areas = set(re.findall(r'Finding\(\s*"([a-z ]+)"', checks))
+    assert len(areas) > 20
+    table = (ROOT / "docs/operations.md").read_text().split("## What doctor looks at")[1].split("\n## ")[0]
+    assert areas - set(re.findall(r"`([a-z ]+)`", table)) == set()
+
+
 def test_the_layout_names_every_folder() -> None:
     told = set(re.findall(r"`([a-z/]+/)`", (ROOT / "README.md").read_text().split("| folder | holds |")[1]))
     for folder in (ROOT / "app").iterdir():
