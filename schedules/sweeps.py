@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import psycopg2
 import structlog
 
-from app.database import database
+from app import alerts
+from app.database import CONNECTION_ERRORS, database
 from app.settings import settings
 from app.sweeps import Missed, sweep
 
@@ -18,9 +20,22 @@ MAX_PRUNE_BATCHES = 200
 @sweep("* * * * *", missed=Missed.SKIP)
 def add_missing_tickets() -> None:
     """Give a ticket to each claimable job that lost its own, or never had one."""
-    for row in database().call("SELECT kind, worker.add_missing_tickets(kind) AS added FROM worker.kinds"):
-        if row["added"]:
-            log.warning("added missing tickets", kind=row["kind"], tickets=row["added"])
+    for row in database().call("SELECT kind FROM worker.kinds ORDER BY kind"):
+        _add_missing_tickets(row["kind"])
+
+
+def _add_missing_tickets(kind: str) -> None:
+    """The same for one kind; one whose jobs can't be counted leaves the others theirs."""
+    try:
+        added = database().call("SELECT worker.add_missing_tickets(%s) AS added", (kind,))[0]["added"]
+    except CONNECTION_ERRORS:
+        raise
+    except psycopg2.Error as error:
+        log.exception("missing tickets were not looked for", kind=kind)
+        alerts.unexpected(error)
+        return
+    if added:
+        log.warning("added missing tickets", kind=kind, tickets=added)
 
 
 @sweep("*/10 * * * *", missed=Missed.SKIP)

@@ -11,8 +11,9 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from app.broker import LeaseBroker
 from app.errors import DatabaseError
+from app.local.platform import Seeded, enqueue_lens_run
 from app.sweeps import Missed, sweep
-from tests.integration.conftest import running_worker
+from tests.integration.conftest import import_afresh, running_worker
 from tests.sql import call
 from tests.waiting import eventually
 
@@ -108,3 +109,21 @@ def test_ticks_are_kept_for_two_days_and_the_newest_for_ever(connection: Connect
     for days in (40, 30, 1, 0):
         assert call(connection, begin, days) is not None
     assert call(connection, "SELECT count(*) FROM worker.ticks") == 2
+
+
+def test_a_kind_whose_jobs_can_not_be_counted_leaves_the_others_their_tickets(
+    broker: LeaseBroker, connection: Connection, seeded: Seeded
+) -> None:
+    enqueue_lens_run(connection, model="gpt-4o", inputs={"prompt": "hi"})
+    call(connection, "DELETE FROM dramatiq.queue RETURNING 1")
+    call(
+        connection,
+        "UPDATE worker.kinds SET count_claimable = 'SELECT 1 / 0' WHERE kind = 'battle_job' RETURNING 1",
+    )
+    (module,) = import_afresh("schedules.sweeps")
+    module.add_missing_tickets.send(off_timetable=True)
+    sweeps = "SELECT count(*) FROM dramatiq.queue WHERE queue_name = 'sweeps'"
+    with running_worker(broker):
+        eventually(lambda: call(connection, sweeps) == 0, what="the end of the sweep")
+    tickets = "SELECT count(*) FROM dramatiq.queue WHERE queue_name = 'lens_runs' AND state = 'queued'"
+    assert call(connection, tickets) == 1
