@@ -125,7 +125,9 @@ def test_a_recovered_run_waits_for_a_worker_and_keeps_what_was_completed(
 
 
 @BOTH_PLATFORMS
-def test_a_run_that_kills_its_workers_fails_with_a_reason(connection: Connection, workflow_id: UUID) -> None:
+def test_a_run_that_kills_its_workers_fails_with_a_reason_until_it_is_asked_for_again(
+    jobs_database: Database, connection: Connection, workflow_id: UUID
+) -> None:
     run_id = stale_run(connection, workflow_id)
     outcomes = []
     for _ in range(4):
@@ -137,6 +139,9 @@ def test_a_run_that_kills_its_workers_fails_with_a_reason(connection: Connection
     (letter,) = rows(connection, "SELECT * FROM lenses.workflow_run_dead_letters")
     assert letter["error_code"] == "worker.poison"
     assert set(node_statuses(connection, run_id).values()) == {"skipped"}
+    update(connection, "lenses.workflow_runs", run_id, status="queued")
+    assert must_claim(jobs_database).job_id == run_id
+    assert "recoveries" not in run_row(connection, run_id)["metadata"]
 
 
 @BOTH_PLATFORMS

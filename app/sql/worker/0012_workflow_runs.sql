@@ -80,7 +80,8 @@ BEGIN
     ON CONFLICT DO NOTHING;
     UPDATE lenses.workflow_runs r
     SET status = 'running', started_at = coalesce(r.started_at, now()), completed_at = NULL,
-        heartbeat_at = now(), run_worker_id = 'lf-worker/'
+        heartbeat_at = now(), run_worker_id = 'lf-worker/',
+        metadata = CASE v_run.status WHEN 'queued' THEN r.metadata - 'recoveries' ELSE r.metadata END
     WHERE r.id = p_run_id;
 END $$;
 

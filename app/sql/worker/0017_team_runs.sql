@@ -442,7 +442,8 @@ DECLARE
     v_run uuid;
 BEGIN
     UPDATE agents.team_runs t
-    SET status = 'queued', completed_at = NULL, updated_at = now(), metadata = t.metadata - 'error',
+    SET status = 'queued', completed_at = NULL, updated_at = now(),
+        metadata = t.metadata - 'error' - 'recoveries',
         approval_status = CASE t.approval_status WHEN 'not_required' THEN 'not_required' ELSE 'approved' END
     WHERE t.id = p_team_run_id AND t.status = 'failed' AND t.approval_status IN ('not_required', 'approved')
     RETURNING t.workflow_run_id INTO v_run;
