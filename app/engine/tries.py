@@ -108,10 +108,17 @@ class Trier:
 
     def attempt(self, start: Start, number: int, resumed: Resumed | None = None) -> Ended:
         """Do a node's work once."""
+        calls: list[Call] = []
+        try:
+            return self._try(start, number, resumed, calls)
+        except (RunStopped, RunLost, *CONNECTION_ERRORS, DatabaseError) as error:
+            return Broken(start.node.id, number, error, calls)
+
+    def _try(self, start: Start, number: int, resumed: Resumed | None, calls: list[Call]) -> Tried | Parked:
+        """The same; raises what speaks of the database or the run, not of the node."""
         began = time.monotonic()
         labels: JsonObject | None = None
         failure: NodeFailure | None = None
-        calls: list[Call] = []
         try:
             work = prepare(start, self._inputs)
             labels = dict(work.labels)
@@ -128,8 +135,8 @@ class Trier:
             failure = error
         except (GiveUp, RetryLater) as error:
             failure = NodeFailure.from_job_error(error)
-        except (RunStopped, RunLost, *CONNECTION_ERRORS, DatabaseError) as error:
-            return Broken(start.node.id, number, error, calls)
+        except (RunStopped, RunLost, *CONNECTION_ERRORS, DatabaseError):
+            raise
         except Exception as error:
             log.exception("node ended in an unexpected error", nodeId=start.node.id)
             alerts.unexpected(error)

@@ -146,7 +146,8 @@ class Minutes:
                 version = current_scratchpad_version(tx, self._hold.team_run_id)
                 merge_scratchpad(tx, self._hold.team_run_id, {turn.note: answer.text}, version)
             self._tell(tx, _event(turn, answer.text), turn, topic)
-            self._note_calls(tx)
+            noted = self._note_calls(tx)
+        del self.calls[:noted]
         return message_id
 
     def give_up(self, turn: Turn, error: JobError, topic: Topic = SHARED_TASK) -> None:
@@ -155,15 +156,18 @@ class Minutes:
         with self._hold.writing(self._database) as tx:
             step = _step(turn, topic, status, blocker=str(error))
             save_step(tx, self._hold.team_run_id, step)
-            self._note_calls(tx)
+            noted = self._note_calls(tx)
+        del self.calls[:noted]
 
-    def _note_calls(self, tx: cursor) -> None:
-        """Write down the calls that turns of a shared task took; the engine does so for nodes."""
+    def _note_calls(self, tx: cursor) -> int:
+        """Write down the calls that turns of a shared task took; the engine does so for nodes.
+
+        Gives how many, to be forgotten once the transaction has ended: others may be adding theirs.
+        """
         calls = list(self.calls)
         if calls:
             self._hold.note_calls(tx, calls)
-            # Other members may be adding theirs.
-            del self.calls[: len(calls)]
+        return len(calls)
 
     def note_late_calls(self) -> None:
         """Write down the calls of turns that nobody waits for any more."""

@@ -54,7 +54,7 @@ def discuss(database: Database, run: TeamRun, hold: TeamHold) -> TeamEnding | No
             around.enter_context(pulse(database, hold, settings().workflow_heartbeat_ms / 1000, crew.tell))
             around.enter_context(told_of_shutdown(lambda: crew.tell(ShutdownBegun())))
             discussion = Discussion(database, run, hold, crew)
-            around.callback(crew.dismiss, discussion.hear_late)
+            around.callback(discussion.leave)
             return discussion.go_on()
     except RunLost as lost:
         if lost.verdict is Verdict.STALE or not hold.close_ended(database):
@@ -143,8 +143,9 @@ class Discussion:
             case Verdict():
                 raise RunLost(item)
 
-    def hear_late(self, _: Spoke | News[Turn]) -> None:
-        """Write down what was bought of somebody who spoke after the run was over for this attempt."""
+    def leave(self) -> None:
+        """The run is over for this attempt: write down what was bought, also of those who still speak."""
+        self._crew.dismiss(lambda _: self._minutes.note_late_calls())
         self._minutes.note_late_calls()
 
     def _prompt(self, turn: Turn) -> str:

@@ -122,6 +122,7 @@ def test_a_full_scratchpad_fails_the_run(
     row = ended(connection, start(connection, team, shared_scratchpad={"log": "x" * 262_100}))
     assert row["metadata"]["error"].startswith("team.scratchpad_full")
     assert row["shared_scratchpad_version"] == 0
+    assert call(connection, "SELECT count(*) FROM worker.provider_calls") == len(provider.calls) == 1
 
 
 @pytest.mark.usefixtures("worker")
