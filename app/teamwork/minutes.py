@@ -172,7 +172,8 @@ class Minutes:
     def note_late_calls(self) -> None:
         """Write down the calls of turns that nobody waits for any more."""
         with self._guard:
-            calls, self.calls[:] = list(self.calls), []
+            calls = list(self.calls)
+            del self.calls[: len(calls)]
         if not calls:
             return
         try:
