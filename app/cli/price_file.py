@@ -9,7 +9,15 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from app.errors import SettingsError
 from app.providers.catalog import provider_name
@@ -37,8 +45,20 @@ def _time(value: object) -> object:
         raise ValueError(f"{value!r} is no date such as 2026-01-31 or 2026-01-31T12:00:00Z") from None
 
 
-Usd = Annotated[Decimal | None, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
-Name = Annotated[str, Field(min_length=1, max_length=200)]
+def _near(moment: datetime) -> datetime:
+    if not 1970 <= moment.year < 3000:
+        raise ValueError(f"{moment.isoformat()} is too long ago, or too far away")
+    return moment
+
+
+def _printable(name: str) -> str:
+    if not name.isprintable():
+        raise ValueError(f"{name!r} has characters that can't be printed")
+    return name
+
+
+Usd = Annotated[Decimal | None, Field(ge=0, le=1_000_000, decimal_places=18, allow_inf_nan=False)]
+Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
 
 
 class PriceRow(BaseModel):
@@ -48,7 +68,7 @@ class PriceRow(BaseModel):
 
     provider: Annotated[Name, BeforeValidator(lambda name: provider_name(name or ""))]
     model: Name
-    valid_from: Annotated[datetime, BeforeValidator(_time)]
+    valid_from: Annotated[datetime, BeforeValidator(_time), AfterValidator(_near)]
     usd_per_million_input: Usd = None
     usd_per_million_cached_input: Usd = None
     usd_per_million_cache_write: Usd = None

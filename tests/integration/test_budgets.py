@@ -118,6 +118,14 @@ def test_a_price_that_is_about_to_rise_is_held_already(connection: Connection) -
     assert hold(connection, 30)["usd"] == Decimal("0.6")
 
 
+def test_of_all_prices_that_a_call_may_end_at_the_highest_is_held(connection: Connection) -> None:
+    set_budget(connection, 2)
+    now = datetime.now(UTC)
+    for seconds, usd in ((20, 30_000), (40, 5_000), (3_600, 50_000)):
+        set_price(connection, usd, now + timedelta(seconds=seconds))
+    assert hold(connection, 30)["usd"] == Decimal("0.9")
+
+
 def test_of_two_budgets_the_tighter_one_decides_and_the_one_that_lasts_is_named(
     connection: Connection,
 ) -> None:
@@ -145,6 +153,21 @@ def test_the_next_day_has_a_budget_of_its_own_and_the_month_does_not(connection:
     assert call(
         connection, "SELECT ends_at FROM worker.fn_budget_use('ada', '2024-02-29') WHERE period = 'month'"
     ) == datetime(2024, 3, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Pacific/Kiritimati"])
+def test_periods_are_those_of_utc_whatever_a_sessions_zone_is(connection: Connection, zone: str) -> None:
+    for period in ("day", "month"):
+        set_budget(connection, 1, period)
+    settle(connection, hold(connection, 30)["id"], 30)
+    move_days(connection, "budget_holds", "2024-03-01")
+    call(connection, "SELECT set_config('TimeZone', %s, false)", zone)
+    with connection.cursor() as row:
+        row.execute(
+            "SELECT period, spent_usd, ends_at FROM worker.fn_budget_use('ada', '2024-03-31') ORDER BY 1"
+        )
+        first_of_april = datetime(2024, 4, 1, tzinfo=UTC)
+        assert row.fetchall() == [("day", 0, first_of_april), ("month", Decimal("0.3"), first_of_april)]
 
 
 def test_what_owners_pay_with_their_own_keys_counts_where_the_budget_says_so(connection: Connection) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from decimal import Decimal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from psycopg2.errors import CheckViolation
+from psycopg2.extras import Json
 
+from tests.databases import connect_as_worker
 from tests.sql import Connection, call, sqlstate_of
+from tests.waiting import eventually
 
 COST = "SELECT worker.fn_call_cost_usd(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 NOON = "2026-06-01 12:00+00"
@@ -96,6 +102,13 @@ def test_media_are_paid_by_piece_by_second_or_by_request(connection: Connection)
     assert cost(connection, "asks", units=3, seconds=8) == Decimal("1.5")
 
 
+def test_media_of_unknown_length_have_no_cost_where_seconds_have_a_price(connection: Connection) -> None:
+    price(connection, "speaks", input="1", output="1", second="0.25")
+    used = (500_000, 0, 0, 500_000, 0)
+    assert cost(connection, "speaks", used, units=1, seconds=8) == 3
+    assert cost(connection, "speaks", used, units=1) is None
+
+
 def test_a_call_that_took_nothing_cost_nothing(connection: Connection) -> None:
     price(connection, "films", second="0.25")
     assert cost(connection, "films") == 0
@@ -125,6 +138,27 @@ def test_a_provider_goes_by_all_its_names(connection: Connection) -> None:
 def test_counts_that_contradict_each_other_make_no_negative_cost(connection: Connection) -> None:
     price(connection, "m", input="3", cached_input="0.3", cache_write="3.75", output="15", reasoning="20")
     assert call(connection, COST, "openai", "m", NOON, 10, 99, 99, 10, 99, 0, None) == Decimal("0.000203")
+
+
+@pytest.mark.parametrize("time", ["infinity", "-infinity"])
+def test_a_price_holds_from_a_time_that_comes(connection: Connection, time: str) -> None:
+    with pytest.raises(CheckViolation):
+        price(connection, "m", time, input="1")
+
+
+def test_two_who_import_the_same_prices_at_once_both_do(connection: Connection, dsn: str) -> None:
+    told = {"provider": "acme", "model": "m", "valid_from": NOON, "usd_per_image": 1, "source": "test"}
+    import_it = "SELECT worker.import_prices(%s)"
+    with closing(connect_as_worker(dsn)) as other, ThreadPoolExecutor() as pool:
+        other.autocommit = False
+        assert call(other, import_it, Json([told])) == 1
+        second = pool.submit(call, connection, import_it, Json([{**told, "usd_per_image": 2}]))
+        waits = "SELECT count(*) = 1 FROM pg_locks WHERE NOT granted"
+        eventually(lambda: call(other, waits), what="the second import waits")
+        other.commit()
+        assert second.result() == 1
+        prices = "SELECT array_agg(usd_per_image::int) FROM worker.model_prices WHERE provider = 'acme'"
+        assert call(other, prices) == [2]
 
 
 @pytest.mark.parametrize("usd", ["-0.01", "NaN", "Infinity"])

@@ -8,7 +8,7 @@ CREATE DOMAIN worker.usd AS numeric CHECK (VALUE >= 0 AND VALUE < 'Infinity');
 CREATE TABLE worker.model_prices (
     provider text NOT NULL,
     model text NOT NULL,
-    valid_from timestamptz NOT NULL,
+    valid_from timestamptz NOT NULL CHECK (isfinite(valid_from)),
     usd_per_million_input worker.usd,
     -- those that the provider read from its cache or wrote to it; as input where null
     usd_per_million_cached_input worker.usd,
@@ -58,6 +58,8 @@ LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     v_count integer;
 BEGIN
+    -- Two who import the same don't meet half way; whoever reads prices waits for nobody.
+    LOCK TABLE worker.model_prices IN SHARE ROW EXCLUSIVE MODE;
     DELETE FROM worker.model_prices p
     USING jsonb_populate_recordset(NULL::worker.model_prices, p_prices) AS n
     WHERE p.provider = worker.fn_provider_name(n.provider) AND p.model = n.model AND p.valid_from = n.valid_from;
@@ -103,8 +105,10 @@ BEGIN
             + v_reasoned * coalesce(v_price.usd_per_million_reasoning, v_price.usd_per_million_output));
     END IF;
     IF p_units > 0 THEN
+        IF v_price.usd_per_second IS NOT NULL AND p_seconds IS NULL THEN
+            RETURN NULL;
+        END IF;
         v_media := CASE
-            WHEN v_price.usd_per_second IS NOT NULL AND p_seconds IS NULL THEN NULL
             WHEN num_nonnulls(v_price.usd_per_image, v_price.usd_per_request, v_price.usd_per_second) > 0 THEN
                 p_units * (coalesce(v_price.usd_per_image, 0) + coalesce(v_price.usd_per_request, 0))
                 + coalesce(p_seconds * v_price.usd_per_second, 0) END;

@@ -146,10 +146,10 @@ BEGIN
     RETURN QUERY SELECT b.period, b.limit_usd::numeric, b.includes_own_keys, s.usd + h.spent, h.held, h.since, w.ends_at
     FROM worker.fn_budgets_of(p_owner) AS b
     CROSS JOIN LATERAL (
-        SELECT CASE b.period WHEN 'day' THEN p_day WHEN 'month' THEN date_trunc('month', p_day)::date
+        SELECT CASE b.period WHEN 'day' THEN p_day WHEN 'month' THEN date_trunc('month', p_day::timestamp)::date
                              ELSE '-infinity' END AS first_day,
                CASE b.period WHEN 'day' THEN (p_day + 1)::timestamp AT TIME ZONE 'UTC'
-                             WHEN 'month' THEN (date_trunc('month', p_day) + interval '1 month') AT TIME ZONE 'UTC'
+                             WHEN 'month' THEN (date_trunc('month', p_day::timestamp) + interval '1 month') AT TIME ZONE 'UTC'
                              END AS ends_at) AS w
     CROSS JOIN LATERAL (
         SELECT coalesce(sum(d.spent_usd + CASE WHEN b.includes_own_keys THEN d.spent_with_own_keys_usd ELSE 0 END), 0)
@@ -275,9 +275,14 @@ BEGIN
     v_day := (v_now AT TIME ZONE 'UTC')::date;
     v_expires_at := v_now + p_hold_seconds * interval '1 second';
     -- A price may change while the call is under way.
-    usd := greatest(
-        worker.fn_most_call_cost_usd(p_provider, p_model, v_now, p_tokens_in, p_tokens_out, p_units, p_seconds),
-        worker.fn_most_call_cost_usd(p_provider, p_model, v_expires_at, p_tokens_in, p_tokens_out, p_units, p_seconds));
+    usd := (
+        SELECT max(worker.fn_most_call_cost_usd(
+            p_provider, p_model, t.at, p_tokens_in, p_tokens_out, p_units, p_seconds))
+        FROM (SELECT v_now AS at
+              UNION ALL
+              SELECT p.valid_from FROM worker.model_prices p
+              WHERE p.provider IN (p_provider, worker.fn_provider_name(p_provider))
+                AND p.model IN (p_model, '*') AND p.valid_from BETWEEN v_now AND v_expires_at) AS t);
     verdict := CASE WHEN usd IS NULL THEN 'no_price' WHEN usd = 0 THEN 'free'
                     WHEN EXISTS (SELECT FROM worker.budget_holds h WHERE h.id = p_hold) THEN 'held' END;
     IF verdict IS NOT NULL THEN
