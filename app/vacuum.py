@@ -87,4 +87,10 @@ class VacuumsOwnTables(Middleware):
             for relation in (found["relation"] for found in due):
                 if self._stopping.is_set():
                     return
-                row.execute(SQL(_VACUUM).format(SQL(relation)))
+                try:
+                    row.execute(SQL(_VACUUM).format(SQL(relation)))
+                except psycopg2.Error as error:
+                    if session.closed:
+                        raise
+                    # One that takes longer than a statement may keeps no other from its turn.
+                    log.warning("a table could not be vacuumed", table=relation, error=str(error).strip())

@@ -81,6 +81,24 @@ def test_workers_vacuum_by_themselves(session: Connection, dsn: str) -> None:
         eventually(lambda: call(session, COUNT) < DEAD_ROWS, what="a clean table")
 
 
+@pytest.mark.usefixtures("jobs_database")
+def test_a_table_that_can_not_be_vacuumed_keeps_no_other_from_it(session: Connection) -> None:
+    session.cursor().execute(
+        """
+        CREATE OR REPLACE FUNCTION worker.begin_vacuums(p_dead_rows bigint, p_pause_seconds double precision)
+        RETURNS SETOF text LANGUAGE sql AS $$ VALUES ('dramatiq.gone'), ('dramatiq.queue') $$
+        """
+    )
+    vacuumed = "SELECT vacuum_count > 0 FROM pg_stat_user_tables WHERE relid = 'dramatiq.queue'::regclass"
+    with (
+        capture_logs() as logs,
+        another_broker(vacuum_interval_seconds=0.1) as broker,
+        running_worker(broker),
+    ):
+        eventually(lambda: call(session, vacuumed), what="a vacuum of the other table")
+    assert any(line.get("table") == "dramatiq.gone" for line in logs)
+
+
 def test_a_role_that_owns_no_tables_leaves_it_to_autovacuum(
     databases: Databases, dsn: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
