@@ -47,6 +47,31 @@ def test_the_next_attempt_goes_on_after_the_last_finished_turn(
     assert speakers(provider) == ["Lena", "Emil", "Rosa", "Rosa"]
 
 
+#: Ends the session at its second commit of a call.
+BREAK_A_COMMIT = """
+    CREATE SEQUENCE public.commits;
+    CREATE FUNCTION public.break_a_commit() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF nextval('public.commits') = 2 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;
+        RETURN NULL;
+    END $$;
+    CREATE CONSTRAINT TRIGGER break_a_commit AFTER INSERT ON worker.provider_calls
+        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.break_a_commit()
+"""
+
+
+def test_a_call_is_written_down_though_the_commit_of_its_turn_breaks(
+    database: Database, connection: Connection, provider: ProviderServer, team: SeededTeam
+) -> None:
+    provider.say("claude-sonnet-4-6", "Emil shall do it.", "The sea is wide.", ACCEPT)
+    connection.cursor().execute(BREAK_A_COMMIT)
+    start(connection, team)
+    ending = do(database, must_claim(database, "team_run"))
+    assert ending is not None
+    assert ending.status == "completed"
+    assert len(provider.calls) == call(connection, "SELECT count(*) FROM worker.provider_calls") == 3
+
+
 def test_an_attempt_that_was_overtaken_writes_nothing_more(
     database: Database, connection: Connection, provider: ProviderServer, team: SeededTeam
 ) -> None:
