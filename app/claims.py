@@ -91,12 +91,13 @@ class Claim(Generic[Job]):
         raise StaleClaim if verdict == "stale" else StaleClaim("the job was deleted or cancelled")
 
     def release(self, error: JobError | None = None, *, fence: bool = False) -> None:
-        """Put the job down until its message comes again; an error counts, a hand-back doesn't.
+        """Put the job down until its message comes again; an error counts, a hand-back or `PutBack` doesn't.
 
         With `fence` this attempt is stale from here on, for whoever puts it down in place of its thread.
         """
+        counts = not isinstance(error, PutBack)
         rows = self.database.call(
-            "SELECT worker.release_claim(%s, %s, %s, %s, %s, %s) AS ours",
+            "SELECT worker.release_claim(%s, %s, %s, %s, %s, %s, %s) AS ours",
             (
                 self.message_id,
                 self.attempt,
@@ -104,10 +105,11 @@ class Claim(Generic[Job]):
                 error.message if error else None,
                 call_parameters(self.calls),
                 fence,
+                counts,
             ),
         )
         self.calls.clear()
-        settled("waiting" if rows[0]["ours"] else "stale", error.code if error else None)
+        settled("waiting" if rows[0]["ours"] else "stale", error.code if error and counts else None)
         if not rows[0]["ours"]:
             raise StaleClaim
 

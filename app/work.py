@@ -150,7 +150,7 @@ def _attempt(kind: Kind, opened: Opened, claim: Claim[Any]) -> None:
         claim = replace(claim, job=cast(Any, parse_job(kind, claim)))
         kind.execute(claim)
     except PutBack as error:
-        claim.release()
+        claim.release(error)
         log.info("put back", code=error.code, after_seconds=error.after_seconds)
         raise again(error.after_seconds * 1000) from None
     except Shutdown:

@@ -104,6 +104,29 @@ def test_a_call_must_pass_its_providers_limit_and_its_models(connection: Connect
     assert call(connection, "SELECT requests FROM worker.buckets WHERE model = '*'") >= before
 
 
+def test_who_has_its_turn_in_one_line_is_not_sent_behind_another(connection: Connection) -> None:
+    """Else those of either line would send each other to the end of the other one for ever."""
+    rows = [
+        {"provider": "openai", "model": "*", "concurrency": 3},
+        {"provider": "openai", "model": "gpt-4o", "concurrency": 2},
+    ]
+    call(connection, "SELECT worker.set_limits(%s)", Json(rows))
+    under_way = [uuid4(), uuid4(), uuid4()]
+    assert [take(connection, ticket) for ticket in under_way[:2]] == [0, 0]
+    of_model = [stand(connection), stand(connection)]
+    assert call(connection, TAKE.replace("gpt-4o", "o3"), under_way[2], "platform", "grace") == 0
+    of_provider = [stand(connection), stand(connection)]
+    places = "SELECT array_agg(model ORDER BY since) FROM worker.waiters"
+    assert call(connection, places) == ["gpt-4o", "gpt-4o", "*", "*"]
+    for ticket in under_way:
+        call(connection, "SELECT worker.settle_passage(%s)::text", ticket)
+    assert take(connection, of_model[1]) > 0
+    assert [take(connection, of_model[0]), take(connection, of_provider[0])] == [0, 0]
+    assert take(connection, of_provider[1]) > 0
+    assert call(connection, places) == ["gpt-4o", "gpt-4o"]
+    assert call(connection, "SELECT array_agg(under_way ORDER BY model) FROM worker.buckets") == [2, 2]
+
+
 def test_no_more_calls_at_once_than_allowed_and_a_settled_one_makes_room(connection: Connection) -> None:
     limit(connection, concurrency=2)
     first, third = uuid4(), uuid4()

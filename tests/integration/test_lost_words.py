@@ -117,16 +117,15 @@ def test_what_a_call_brought_settles_its_passage_once_more_and_no_newer_one(
         "INSERT INTO worker.provider_limits (provider, concurrency) VALUES ('openai', 1)"
     )
     monkeypatch.setattr(passages, "_settle", lambda *_: None)
-    made, ticket = Call("openai", "gpt-4o", "answer"), uuid4()
-    quota = Quota("openai", "gpt-4o", "platform", "ada")
+    made, ticket = Call("openai", "gpt-4o", "answer", duration_ms=30_000), uuid4()
+    quota, note = Quota("openai", "gpt-4o", "platform", "ada"), "SELECT worker.note_calls(%s, %s)::text"
     with passage(jobs_database, ticket, quota, hold_seconds=60):
         passages.count_call(made)
         made.ended = time.monotonic()
-    note = "SELECT worker.note_calls(%s, %s)::text"
     with passage(jobs_database, ticket, quota, hold_seconds=60):
         call(connection, note, uuid4(), call_parameters([made]))
         assert call(connection, "SELECT sum(under_way) FROM worker.buckets") == 1
-        made.ended = time.monotonic()
+    call(connection, "UPDATE worker.passages SET taken_at = taken_at - interval '1 minute' RETURNING true")
     with jobs_database.transaction() as tx:
         tx.execute(note, (uuid4(), call_parameters([made])))
         tx.execute("SELECT current_setting('synchronous_commit') AS durable")

@@ -10,14 +10,14 @@ import pytest
 from app import claims
 from app.calls import Call
 from app.claims import Claim, Opened, find_lost, hand_back, open_claim
-from app.errors import PutBack, RetryLater, StaleClaim
+from app.errors import JobError, PutBack, RetryLater, StaleClaim
 from tests.unit.recorded import RecordedDatabase
 
 ID, JOB = uuid4(), uuid4()
 SLOW = RetryLater("provider.timeout", "slow")
 OPEN = "SELECT * FROM worker.open_claim(%s, %s, %s, %s, %s, %s)"
 FINISH = "SELECT worker.finish_claim(%s, %s, %s, %s, %s, %s) AS verdict"
-RELEASE = "SELECT worker.release_claim(%s, %s, %s, %s, %s, %s) AS ours"
+RELEASE = "SELECT worker.release_claim(%s, %s, %s, %s, %s, %s, %s) AS ours"
 
 
 @pytest.fixture(autouse=True)
@@ -85,18 +85,23 @@ def test_a_result_that_can_not_be_written_ends_nothing(settled: list[tuple[Any, 
 
 @pytest.mark.parametrize(
     ("error", "fence", "told"),
-    [(None, False, ("waiting", None)), (SLOW, True, ("waiting", "provider.timeout"))],
-    ids=["handed back", "fenced after an error"],
+    [
+        (None, False, ("waiting", None)),
+        (SLOW, True, ("waiting", "provider.timeout")),
+        (PutBack("provider.waiting", "not yet"), False, ("waiting", None)),
+    ],
+    ids=["handed back", "fenced after an error", "has to wait"],
 )
 def test_a_claim_is_put_down_with_its_error_if_it_has_one(
-    error: RetryLater | None, fence: bool, told: tuple[Any, ...], settled: list[tuple[Any, ...]]
+    error: JobError | None, fence: bool, told: tuple[Any, ...], settled: list[tuple[Any, ...]]
 ) -> None:
     database = RecordedDatabase([{"ours": True}])
     ours = claim(database)
     (call,) = ours.calls
     ours.release(error, fence=fence) if fence else ours.release(error)
-    code, message = ("provider.timeout", "slow") if error else (None, None)
-    assert database.asked == [(RELEASE, (ID, 3, code, message, (call,), fence))]
+    code, message = (error.code, error.message) if error else (None, None)
+    counts = not isinstance(error, PutBack)
+    assert database.asked == [(RELEASE, (ID, 3, code, message, (call,), fence, counts))]
     assert (ours.calls, settled) == ([], [told])
 
 

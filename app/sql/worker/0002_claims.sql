@@ -240,23 +240,26 @@ BEGIN
     RETURN 'ours';
 END $$;
 
--- Put a claim down until its message comes again. Only an error that is named is counted. The calls of an
--- attempt that was cut short, because it was no longer wanted, say nothing of the provider. p_fence uses up the
--- attempt's number, so that it is stale at once and not only when the job is taken up again.
+-- Put a claim down until its message comes again. An error that is named is counted, unless it only says why the
+-- job has to wait. The calls of an attempt that was cut short, because it was no longer wanted, say nothing of the
+-- provider. p_fence uses up the attempt's number, so that it is stale at once and not only when the job is taken up
+-- again.
 CREATE FUNCTION worker.release_claim(
     p_message_id uuid, p_attempt integer, p_error_code text DEFAULT NULL, p_error_message text DEFAULT NULL,
-    p_calls jsonb DEFAULT NULL, p_fence boolean DEFAULT false
+    p_calls jsonb DEFAULT NULL, p_fence boolean DEFAULT false, p_counts boolean DEFAULT true
 ) RETURNS boolean
 LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    v_failed boolean := p_counts AND p_error_code IS NOT NULL;
 BEGIN
     UPDATE worker.claims c
-    SET state = CASE WHEN p_error_code IS NULL THEN 'handed_back' ELSE 'waiting' END,
+    SET state = CASE WHEN v_failed THEN 'waiting' ELSE 'handed_back' END,
         attempt = c.attempt + p_fence::integer,
-        errors = c.errors + (p_error_code IS NOT NULL)::integer,
+        errors = c.errors + v_failed::integer,
         history = c.history || worker.fn_ended_attempt(
-            c, CASE WHEN p_error_code IS NULL THEN 'handed_back' ELSE 'error' END, p_error_code, p_error_message),
-        error_code = coalesce(p_error_code, c.error_code),
-        error_message = coalesce(p_error_message, c.error_message)
+            c, CASE WHEN v_failed THEN 'error' ELSE 'handed_back' END, p_error_code, p_error_message),
+        error_code = CASE WHEN v_failed THEN p_error_code ELSE c.error_code END,
+        error_message = CASE WHEN v_failed THEN p_error_message ELSE c.error_message END
     WHERE c.message_id = p_message_id AND c.attempt = p_attempt AND c.state <> 'finished';
     IF NOT FOUND THEN
         RETURN false;

@@ -55,8 +55,9 @@ BEGIN
     END IF;
     -- Each was settled when its call was over; what a crash of the server undid since is settled for good.
     IF p_calls @? '$[*].passage' THEN
-        PERFORM worker.settle_leftovers(ARRAY[x.passage], x.age_ms * 0.001)
-        FROM jsonb_to_recordset(p_calls) AS x (passage uuid, age_ms bigint) WHERE x.passage IS NOT NULL;
+        PERFORM worker.settle_leftovers(ARRAY[x.passage], (x.age_ms + x.duration_ms) * 0.001)
+        FROM jsonb_to_recordset(p_calls) AS x (passage uuid, age_ms bigint, duration_ms integer)
+        WHERE x.passage IS NOT NULL;
     END IF;
 END $$;
 

@@ -272,10 +272,10 @@ END $$;
 -- p_ticket, or else for one more (0: there is), and how many pass a second. The rate stays so far below the
 -- limit, and the bucket so small, that no minute, wherever it begins, sees more than the limit: capacity + 60 s
 -- of refill is 99 % of it. A bucket that holds more than one call loses nothing when the next one comes a
--- little late.
+-- little late. With p_goes_first no place is kept from the ticket.
 CREATE FUNCTION worker.fn_fill_bucket(
     p_provider text, p_model text, p_key text, p_requests_per_minute double precision,
-    p_tokens_per_minute double precision, p_concurrency integer, p_ticket uuid,
+    p_tokens_per_minute double precision, p_concurrency integer, p_ticket uuid, p_goes_first boolean,
     OUT tag double precision, OUT reserve double precision, OUT soonest_seconds double precision,
     OUT pace double precision
 ) LANGUAGE plpgsql SET search_path = '' AS $$
@@ -306,7 +306,7 @@ BEGIN
     v_bucket.line_from := worker.fn_line_from(v_bucket);
     v_bucket.filled_at := v_now;
     PERFORM worker.fn_write_bucket(v_bucket);
-    v_kept := worker.fn_kept_places(p_provider, p_model, p_key, p_ticket);
+    v_kept := CASE WHEN p_goes_first THEN 0 ELSE worker.fn_kept_places(p_provider, p_model, p_key, p_ticket) END;
     tag := v_bucket.tag;
     pace := least(v_request_rate, v_token_rate / nullif(coalesce(v_bucket.mean_tokens, reserve), 0),
                   p_concurrency / v_bucket.seconds_per_call);
@@ -452,8 +452,28 @@ BEGIN
     RETURN v_tag;
 END $$;
 
+-- The limit, by its model, in whose line a ticket of such a call stands, and whether it has its turn there.
+CREATE FUNCTION worker.fn_place_in_line(
+    p_ticket uuid, p_provider text, p_model text, p_key text, OUT model text, OUT has_turn boolean
+) LANGUAGE plpgsql STABLE SET search_path = '' SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+DECLARE
+    v_place worker.waiters;
+    v_first worker.waiters;
+BEGIN
+    SELECT * INTO v_place FROM worker.waiters w
+    WHERE w.ticket = p_ticket AND w.provider = p_provider AND w.key = p_key
+      AND w.model IN (SELECT l.model FROM worker.fn_limits_of(p_provider, p_model, p_key) AS l);
+    IF FOUND THEN
+        v_first := worker.fn_first_in_line(p_provider, v_place.model, p_key);
+        model := v_place.model;
+        has_turn := v_first.tag IS NULL OR v_first.tag >= v_place.tag;
+    END IF;
+END $$;
+
 -- Let a call go, or say in how many milliseconds to come back: 0 is go. Asked again by the same ticket, an
 -- earlier passage of it is over. The buckets are locked for an instant only.
+-- Who stands in a line waits there. Who has its turn in one line goes before those in that of its other limit, as
+-- long as there is room: were it sent behind them, and they behind those of its own line, nobody would ever pass both.
 CREATE FUNCTION worker.take_passage(
     p_ticket uuid, p_provider text, p_model text, p_key text, p_owner text, p_hold_seconds double precision
 ) RETURNS integer
@@ -461,6 +481,8 @@ LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     v_provider text := worker.fn_provider_name(p_provider);
     v_forbidden_ms integer := worker.fn_forbidden_ms(v_provider, p_model, p_key);
+    v_place record;
+    v_goes_first boolean;
     v_limit record;
     v_bucket record;
     v_first worker.waiters;
@@ -472,11 +494,14 @@ BEGIN
         RETURN v_forbidden_ms;
     END IF;
     PERFORM worker.settle_passage(p_ticket);
+    v_place := worker.fn_place_in_line(p_ticket, v_provider, p_model, p_key);
     FOR v_limit IN SELECT * FROM worker.fn_limits_of(v_provider, p_model, p_key) LOOP
+        v_goes_first := coalesce(v_place.model <> v_limit.model, false);
+        CONTINUE WHEN v_goes_first AND NOT v_place.has_turn;
         SELECT * INTO v_bucket FROM worker.fn_fill_bucket(v_provider, v_limit.model, p_key,
-            v_limit.requests_per_minute, v_limit.tokens_per_minute, v_limit.concurrency, p_ticket);
+            v_limit.requests_per_minute, v_limit.tokens_per_minute, v_limit.concurrency, p_ticket, v_goes_first);
         v_first := worker.fn_first_in_line(v_provider, v_limit.model, p_key);
-        IF v_bucket.soonest_seconds > 0 OR v_first.ticket <> p_ticket THEN
+        IF v_bucket.soonest_seconds > 0 OR v_first.ticket <> p_ticket AND NOT v_goes_first THEN
             v_tag := worker.fn_stand_in_line(
                 p_ticket, v_provider, v_limit.model, p_key, p_owner, v_bucket.tag);
             IF v_bucket.soonest_seconds > 0 OR v_first.tag < v_tag THEN
@@ -490,6 +515,11 @@ BEGIN
         VALUES (p_ticket, v_provider, v_limit.model, p_key, v_bucket.reserve,
                 clock_timestamp() + p_hold_seconds * interval '1 second');
     END LOOP;
+    IF NOT v_place.has_turn THEN
+        -- It has come this instant.
+        DELETE FROM worker.passages a WHERE a.ticket = p_ticket;
+        RETURN 1;
+    END IF;
     PERFORM worker.fn_go(p_ticket);
     RETURN 0;
 END $$;
@@ -556,7 +586,7 @@ BEGIN
         SELECT * INTO v_limit FROM worker.fn_limits_of(p_provider, p_model, p_key) AS l WHERE l.model = p_model;
         EXIT WHEN NOT FOUND;
         SELECT * INTO v_bucket FROM worker.fn_fill_bucket(p_provider, p_model, p_key,
-            v_limit.requests_per_minute, v_limit.tokens_per_minute, v_limit.concurrency, NULL);
+            v_limit.requests_per_minute, v_limit.tokens_per_minute, v_limit.concurrency, NULL, false);
         EXIT WHEN NOT worker.fn_call_next(p_provider, p_model, p_key, v_bucket.soonest_seconds);
     END LOOP;
 END $$;
