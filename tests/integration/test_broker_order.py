@@ -101,7 +101,7 @@ def test_no_queue_starves_while_another_never_runs_dry(
 
     with running_worker(broker, threads=2):
         endless.send()
-        journal.wait_for(3)
+        journal.wait_for(10)
         slow.send(0)
         wait_until_empty(connection)
     assert ("slow", 0) in journal.entries

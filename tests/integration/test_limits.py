@@ -71,18 +71,25 @@ def test_without_a_limit_every_call_may_go(connection: Connection) -> None:
 
 def test_no_minute_sees_more_calls_than_the_limit_and_most_of_it_is_used(connection: Connection) -> None:
     limit(connection, requests_per_minute=120)
-    went: list[float] = []
+    went: list[tuple[float, float]] = []
     began = time.monotonic()
     ticket = uuid4()
     for tick in range(720):
-        while take(connection, ticket) == 0:
-            went.append(tick / 4 + time.monotonic() - began)
+        while True:
+            asked_at = tick / 4 + time.monotonic() - began
+            if take(connection, ticket) > 0:
+                break
+            went.append((asked_at, tick / 4 + time.monotonic() - began))
             ticket = uuid4()
         fill = "UPDATE worker.buckets SET filled_at = filled_at - interval '0.25 s' RETURNING true"
         call(connection, fill)
-    busiest = max(sum(start <= at < start + 60 for at in went) for start in went)
+    # Those that surely went within a minute: when, between the question and the answer, nobody knows.
+    busiest = max(
+        sum(answered_at < asked_at + 60 for _, answered_at in went[place:])
+        for place, (asked_at, _) in enumerate(went)
+    )
     assert busiest <= 120
-    assert len(went) >= 0.95 * 120 * went[-1] / 60
+    assert len(went) >= 0.95 * 120 * went[-1][1] / 60
 
 
 def test_each_key_has_the_limit_for_itself(connection: Connection) -> None:
