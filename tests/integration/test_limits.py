@@ -180,6 +180,18 @@ def test_tokens_that_were_not_used_are_given_back_and_those_over_are_owed(connec
     assert call(connection, "SELECT tokens FROM worker.buckets") > full
 
 
+def test_a_debt_of_weeks_has_nobody_wait_longer_than_ten_minutes_before_it_looks(
+    connection: Connection,
+) -> None:
+    limit(connection, tokens_per_minute=1)
+    ticket = uuid4()
+    take(connection, ticket)
+    pass_time(connection, 60)
+    assert take(connection, ticket) == 0
+    call(connection, "SELECT worker.settle_passage(%s, 1, 100000)::text", ticket)
+    assert [take(connection), take(connection)] == [600_000, 600_000]
+
+
 def test_a_passage_without_a_call_is_given_back_whole(connection: Connection) -> None:
     limit(connection, requests_per_minute=1)
     ticket = uuid4()

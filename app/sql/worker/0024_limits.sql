@@ -541,7 +541,7 @@ BEGIN
         PERFORM worker.fn_call_next(p_provider, p_model, p_key, p_soonest_seconds);
     END IF;
     IF v_first.tag >= p_tag THEN
-        RETURN greatest(1, ceil(p_soonest_seconds * 1000));
+        RETURN greatest(1, ceil(1000 * least(600, p_soonest_seconds)));
     END IF;
     SELECT sum(worker.fn_owner_weight(l.owner)) INTO v_weights FROM (
         SELECT l.owner FROM worker.lines l
