@@ -58,15 +58,17 @@ class Books:
     limits: dict[str, int]
     held: list[Held] = field(default_factory=list)
 
-    def use(self, period: str, ticket: UUID | None = None) -> tuple[int, int]:
+    def use(self, period: str) -> tuple[int, int]:
         today = datetime.now(UTC).date()
         first = {"day": today, "month": today.replace(day=1), "total": date.min}[period]
         counted = [one for one in self.held if one.day >= first]
-        held = sum(o.cents for o in counted if o.is_open and not o.is_expired and o.ticket != ticket)
+        held = sum(o.cents for o in counted if o.is_open and not o.is_expired)
         return sum(one.cents for one in counted) - held, held
 
-    def verdict(self, cents: int, ticket: UUID) -> str:
-        uses = [(limit, *self.use(period, ticket)) for period, limit in self.limits.items()]
+    def ask(self, cents: int, ticket: UUID) -> str:
+        for one in self.held:
+            one.is_expired |= one.ticket == ticket
+        uses = [(limit, *self.use(period)) for period, limit in self.limits.items()]
         if any(spent + cents > limit for limit, spent, _ in uses):
             return "exceeded"
         return "wait" if any(spent + held + cents > limit for limit, spent, held in uses) else "held"
@@ -78,7 +80,7 @@ class Books:
 
 def take(connection: Connection, books: Books, owner: str, cents: int, ticket: UUID) -> None:
     answer = hold(connection, cents, owner=owner, ticket=ticket)
-    assert answer["verdict"] == books.verdict(cents, ticket)
+    assert answer["verdict"] == books.ask(cents, ticket)
     if answer["verdict"] == "held":
         books.held.append(Held(answer["id"], ticket, cents, datetime.now(UTC).date()))
 

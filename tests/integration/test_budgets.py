@@ -77,6 +77,22 @@ def test_what_does_not_fit_waits_for_what_is_held_and_ends_where_that_is_spent(
     assert refused["ends_at"] > datetime.now(UTC)
 
 
+def test_nobody_waits_for_a_call_whose_ticket_has_come_again_and_its_late_word_counts(
+    connection: Connection,
+) -> None:
+    """Else those whose workers died would wait for each other until their holds expire."""
+    set_budget(connection, 1)
+    ticket = uuid4()
+    lost = hold(connection, 60, ticket=ticket)
+    assert hold(connection, 60)["verdict"] == "wait"
+    assert hold(connection, 30, ticket=ticket)["verdict"] == "held"
+    assert use(connection) == {"day": (60, 30)}
+    assert hold(connection, 60)["verdict"] == "exceeded"
+    settle(connection, lost["id"], 1)
+    assert use(connection) == {"day": (1, 30)}
+    assert hold(connection, 60)["verdict"] == "held"
+
+
 def test_a_worker_that_died_has_spent_all_it_held_once_its_time_is_over_or_its_ticket_comes_again(
     connection: Connection,
 ) -> None:

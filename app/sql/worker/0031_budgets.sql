@@ -130,9 +130,8 @@ BEGIN
     END LOOP;
 END $$;
 
--- Each budget of an owner with what is spent of it in the period that a day is in, and what is held. What
--- earlier calls of p_ticket held is spent: it comes again, so nobody will tell what they cost.
-CREATE FUNCTION worker.fn_budget_use(p_owner text, p_day date, p_ticket uuid DEFAULT NULL) RETURNS TABLE (
+-- Each budget of an owner with what is spent of it in the period that a day is in, and what is held.
+CREATE FUNCTION worker.fn_budget_use(p_owner text, p_day date) RETURNS TABLE (
     period text, limit_usd numeric, includes_own_keys boolean, spent_usd numeric, held_usd numeric,
     -- of the oldest call that is held for
     held_since timestamptz,
@@ -164,8 +163,7 @@ BEGIN
                coalesce(sum(c.usd) FILTER (WHERE c.is_held), 0) AS held,
                min(c.taken_at) FILTER (WHERE c.is_held) AS since
         FROM (SELECT o.usd, o.taken_at,
-                     o.settled_at IS NULL AND o.expires_at > clock_timestamp()
-                     AND o.ticket IS DISTINCT FROM p_ticket AS is_held
+                     o.settled_at IS NULL AND o.expires_at > clock_timestamp() AS is_held
               FROM worker.budget_holds o
               WHERE o.owner = p_owner AND o.place >= v_holds_from AND o.day >= w.first_day
                 AND (b.includes_own_keys OR NOT o.with_own_key)) AS c) AS h;
@@ -249,6 +247,18 @@ BEGIN
     RETURN v_folded;
 END $$;
 
+-- What earlier calls of a ticket still hold is spent, and nobody waits for it: the ticket comes again, so who called
+-- is not expected to tell what they cost. The caller has locked the owner's spending.
+CREATE FUNCTION worker.fn_give_up_holds(p_owner text, p_ticket uuid) RETURNS void
+LANGUAGE plpgsql SET search_path = '' SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+DECLARE
+    v_holds_from bigint := coalesce((worker.fn_spending(p_owner)).holds_from, 0);
+BEGIN
+    UPDATE worker.budget_holds h SET expires_at = clock_timestamp()
+    WHERE h.owner = p_owner AND h.place >= v_holds_from AND h.ticket = p_ticket
+      AND h.settled_at IS NULL AND h.expires_at > clock_timestamp();
+END $$;
+
 -- Hold the most that a call can cost against the budgets of its owner, or say why it may not go out:
 -- held | free (it costs nothing that counts) | no_price | wait (it may fit when what is held is settled: come back
 -- in wait_ms) | exceeded (period, limit_usd, left_usd and ends_at tell of the budget).
@@ -288,9 +298,10 @@ BEGIN
     IF verdict IS NOT NULL THEN
         RETURN;
     END IF;
+    PERFORM worker.fn_give_up_holds(p_owner, p_ticket);
     PERFORM worker.fn_fold_holds(p_owner, 32);
     FOR v_budget IN
-        SELECT u.* FROM worker.fn_budget_use(p_owner, v_day, p_ticket) AS u
+        SELECT u.* FROM worker.fn_budget_use(p_owner, v_day) AS u
         WHERE u.includes_own_keys OR NOT p_with_own_key
         ORDER BY u.ends_at DESC NULLS FIRST
     LOOP
