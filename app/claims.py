@@ -35,6 +35,7 @@ class Opened(StrEnum):
     NOTHING = "nothing"
     FINISHED = "finished"
     GONE = "gone"
+    TAKEN = "taken"
     WAIT = "wait"
     LOCKED = "locked"
 
@@ -114,7 +115,7 @@ class Claim(Generic[Job]):
             raise StaleClaim
 
 
-def open_claim(
+def open_claim(  # noqa: PLR0913  # a message and its terms, by name
     database: Database,
     message_id: UUID,
     kind: str,
@@ -123,18 +124,20 @@ def open_claim(
     hint: UUID | None,
     max_deaths: int,
     hold_seconds: float = 900.0,
+    delivery: int | None = None,
 ) -> tuple[Opened, Claim[dict[str, Any]] | None]:
     """Find or make the claim of a message, in one round trip; the claim's job is still the raw row.
 
     `hint` is the job that the message was written for; if it is taken, the next one is claimed instead.
-    There is no claim where there is nothing to do: no job waits, or the job has ended or is gone.
+    There is no claim where there is nothing to do: no job waits, the job has ended or is gone, or another
+    process has the message since `delivery`, the one that is worked on.
     Raises `PutBack` for a job whose call a limit, a pause or a breaker forbids yet, and where the hinted job
     waits but somebody has locked its row; `hold_seconds` is how long its place under a limit is kept should
     this process die.
     """
     row = database.call(
-        "SELECT * FROM worker.open_claim(%s, %s, %s, %s, %s, %s)",
-        (message_id, kind, hint, worker_id, max_deaths, hold_seconds),
+        "SELECT * FROM worker.open_claim(%s, %s, %s, %s, %s, %s, %s)",
+        (message_id, kind, hint, worker_id, max_deaths, hold_seconds, delivery),
     )[0]
     opened = Opened(row["outcome"])
     after_seconds = row["wait_ms"] / 1000

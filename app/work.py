@@ -17,6 +17,7 @@ import structlog
 from dramatiq.middleware import CurrentMessage, Shutdown, TimeLimitExceeded
 
 from app import alerts, budgets, limits
+from app.broker import Delivery
 from app.calls import collect_calls
 from app.claims import Claim, Opened, open_claim
 from app.database import CONNECTION_ERRORS, database
@@ -95,6 +96,7 @@ def _run_ticket(kind: Kind, hint: str | None) -> None:
             hint=UUID(hint) if hint else None,
             max_deaths=settings().job_max_deaths,
             hold_seconds=kind.time_limit_ms / 1000,
+            delivery=message.number if isinstance(message, Delivery) else None,
         )
     except PutBack as wait:
         log.debug("not yet", kind=kind.name, code=wait.code, after_seconds=wait.after_seconds)

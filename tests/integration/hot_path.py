@@ -43,7 +43,8 @@ _FUNCTIONS = """
     DECLARE v_outcome text;
     BEGIN
         SELECT o.outcome INTO v_outcome FROM at_work w
-        CROSS JOIN LATERAL worker.open_claim(w.message, 'lens_run', w.run, 'test', 3) AS o;
+        CROSS JOIN LATERAL worker.open_claim(
+            w.message, 'lens_run', w.run, 'test', 3, 60, w.delivery) AS o;
         ASSERT v_outcome = 'claimed', v_outcome;
     END $$;
     CREATE FUNCTION pg_temp.finish() RETURNS void LANGUAGE plpgsql AS $$

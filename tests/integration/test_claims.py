@@ -47,6 +47,31 @@ def test_a_new_message_claims_the_next_job(
     assert call(connection, "SELECT status FROM execution.runs WHERE id = %s", run_id) == "running"
 
 
+def test_who_was_silent_takes_no_job_up_whose_message_another_process_has_by_now(
+    jobs_database: Database, connection: Connection, run_id: UUID
+) -> None:
+    hand_out = (
+        "UPDATE dramatiq.queue SET state = 'consumed', deliveries = deliveries + 1 RETURNING message_id"
+    )
+    message = call(connection, hand_out)
+
+    def open_at(delivery: int, worker: str) -> Opened:
+        terms = {"hint": run_id, "max_deaths": 3, "delivery": delivery}
+        return open_claim(jobs_database, message, "lens_run", worker, **terms)[0]
+
+    assert call(connection, "UPDATE dramatiq.queue SET state = 'queued' RETURNING deliveries") == 1
+    assert open_at(1, "silent:1") is Opened.TAKEN
+    call(connection, hand_out)
+    assert open_at(1, "silent:1") is Opened.TAKEN
+    assert open_at(2, "host:1") is Opened.CLAIMED
+    assert open_at(1, "silent:1") is Opened.TAKEN
+    assert (
+        call(connection, "SELECT worker_id || ' ' || attempt || ' ' || deaths FROM worker.claims")
+        == "host:1 1 0"
+    )
+    assert open_at(2, "host:1") is Opened.RESUMED
+
+
 def test_a_message_prefers_the_job_it_was_written_for(
     jobs_database: Database, connection: Connection, run_id: UUID
 ) -> None:

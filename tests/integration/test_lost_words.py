@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
+from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
+import app.work
 from app.broker import LeaseBroker
 from app.calls import Call, call_parameters
-from app.claims import Claim
+from app.claims import Claim, Opened
 from app.database import Database
 from app.limits import Quota, passage, passages
 from app.local.platform import Seeded, enqueue_lens_run
@@ -64,6 +66,28 @@ def test_a_session_that_is_lost_while_a_job_is_claimed_costs_a_second_and_not_th
         blocker.rollback()
         wait_until_empty(connection)
     assert call(connection, "SELECT status FROM execution.runs WHERE id = %s", run) == "succeeded"
+
+
+def test_a_worker_takes_up_no_job_by_a_delivery_that_is_not_the_newest(
+    broker: LeaseBroker, connection: Connection, seeded: Seeded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where it was silent between the delivery and the claim, and another process has its message."""
+    declare(broker)
+    opened = []
+
+    def open_late(*terms: Any, **more: Any) -> Any:
+        if not opened:
+            call(connection, "UPDATE dramatiq.queue SET deliveries = deliveries + 1 RETURNING true")
+        opened.append(real_open_claim(*terms, **more)[0])
+        return opened[-1], None
+
+    real_open_claim = app.work.open_claim
+    monkeypatch.setattr(app.work, "open_claim", open_late)
+    with running_worker(broker):
+        queue_run(connection)
+        eventually(lambda: opened, what="an attempt to open the claim")
+    assert opened[0] is Opened.TAKEN
+    assert call(connection, "SELECT count(*) FROM worker.claims") == 0
 
 
 def test_a_job_that_ended_though_the_word_of_it_was_lost_is_left_alone(

@@ -15,7 +15,7 @@ from tests.unit.recorded import RecordedDatabase
 
 ID, JOB = uuid4(), uuid4()
 SLOW = RetryLater("provider.timeout", "slow")
-OPEN = "SELECT * FROM worker.open_claim(%s, %s, %s, %s, %s, %s)"
+OPEN = "SELECT * FROM worker.open_claim(%s, %s, %s, %s, %s, %s, %s)"
 FINISH = "SELECT worker.finish_claim(%s, %s, %s, %s, %s, %s) AS verdict"
 RELEASE = "SELECT worker.release_claim(%s, %s, %s, %s, %s, %s, %s) AS ours"
 
@@ -129,17 +129,19 @@ def opened(outcome: str, **more: Any) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("outcome", [Opened.CLAIMED, Opened.RESUMED, Opened.POISON])
 def test_a_message_leads_to_the_claim_of_its_job(outcome: Opened) -> None:
     database, hint = RecordedDatabase(opened(outcome.value)), uuid4()
-    found, ours = open_claim(database, ID, "lens_run", "host:1", hint=hint, max_deaths=7, hold_seconds=8.0)
-    assert database.asked == [(OPEN, (ID, "lens_run", hint, "host:1", 7, 8.0))]
+    found, ours = open_claim(
+        database, ID, "lens_run", "host:1", hint=hint, max_deaths=7, hold_seconds=8.0, delivery=5
+    )
+    assert database.asked == [(OPEN, (ID, "lens_run", hint, "host:1", 7, 8.0, 5))]
     assert found is outcome
     assert ours == Claim(database, ID, "lens_run", JOB, {"a": 1}, 2, 3, 4, True, "ada")
 
 
-@pytest.mark.parametrize("outcome", [Opened.NOTHING, Opened.FINISHED, Opened.GONE])
+@pytest.mark.parametrize("outcome", [Opened.NOTHING, Opened.FINISHED, Opened.GONE, Opened.TAKEN])
 def test_where_there_is_nothing_to_do_there_is_no_claim(outcome: Opened) -> None:
     database = RecordedDatabase(opened(outcome.value))
     assert open_claim(database, ID, "lens_run", "host:1", hint=None, max_deaths=3) == (outcome, None)
-    assert database.asked[0][1] == (ID, "lens_run", None, "host:1", 3, 900.0)
+    assert database.asked[0][1] == (ID, "lens_run", None, "host:1", 3, 900.0, None)
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,7 @@ $$;
 -- Open the claim of a message: go on with the job it had, or claim the next one of its kind.
 -- outcome: claimed | resumed | poison (resumed once too often: fail it) | nothing | finished | gone
 --          | wait (no call may be made for it yet: come back in wait_ms)
+--          | taken (p_delivery, the one that is worked on, is not the message's newest: another process has it)
 --          | locked (the hinted job waits, but somebody else is at its row: come back in wait_ms)
 -- A job that must wait is not claimed, so that one that shows as running runs. `bound`: a passage was taken,
 -- which is to be settled when the job is put down. `owner`: the call is under budgets, which are that owner's.
@@ -105,7 +106,7 @@ $$;
 -- locked for an instant would be left without a ticket.
 CREATE FUNCTION worker.open_claim(
     p_message_id uuid, p_kind text, p_hint uuid, p_worker_id text, p_max_deaths integer,
-    p_hold_seconds double precision DEFAULT 900
+    p_hold_seconds double precision DEFAULT 900, p_delivery integer DEFAULT NULL
 ) RETURNS TABLE (
     outcome text, job_id uuid, job jsonb, attempt integer, errors integer, deaths integer, wait_ms integer,
     bound boolean, owner text
@@ -123,6 +124,13 @@ BEGIN
     -- The claim doesn't wait for the disk. A crash of the server may undo the newest ones together with their
     -- jobs' state; the attempt then finds no claim to finish, and the job is done again.
     PERFORM set_config('synchronous_commit', 'off', true);
+    -- A process that was silent for too long has yet to learn that it was taken for dead.
+    IF p_delivery IS NOT NULL AND NOT EXISTS (
+        SELECT FROM dramatiq.queue q WHERE q.message_id = p_message_id AND q.deliveries = p_delivery
+            AND q.state IS NOT DISTINCT FROM 'consumed') THEN
+        RETURN QUERY SELECT 'taken', NULL::uuid, NULL::jsonb, 0, 0, 0, 0, false, NULL::text;
+        RETURN;
+    END IF;
     SELECT * INTO STRICT v_kind FROM worker.kinds k WHERE k.kind = p_kind;
     SELECT * INTO v_claim FROM worker.claims c WHERE c.message_id = p_message_id FOR UPDATE;
     IF v_claim.message_id IS NULL THEN
