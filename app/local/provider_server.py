@@ -113,6 +113,10 @@ class ProviderServer(PatientServer):
         """What a model was told to say next, if anything."""
         return self._lines.next(model)
 
+    def next_usage(self, model: str) -> Used | None:
+        """What a model's next answer says to have taken, where that is not simply the words."""
+        return self._usages.next(model)
+
     def attend(self, request: Request, client: Client) -> None:
         """Answer a look at an account, a request about media, or a question to a model."""
         account = visit_account(
@@ -177,7 +181,7 @@ class ProviderServer(PatientServer):
                 scenario = "bad-key"
             self.wait_for_gate(client)
             said = None if scenario else self.next_line(question.model)
-            question = replace(question, used=self._usages.next(question.model))
+            question = replace(question, used=self.next_usage(question.model))
             _send(client, respond(scenario, wire, question, key, said))
         finally:
             self.end()

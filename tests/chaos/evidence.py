@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -22,7 +23,7 @@ Row = dict[str, Any]
 QUERIES = {
     "lens_runs": """
         SELECT r.id, r.status, r.error_code, r.response_text AS answer,
-               q.input_snapshot ->> 'prompt' AS prompt,
+               q.input_snapshot ->> 'prompt' AS prompt, q.requester_lenser_id::text AS owner,
                (SELECT count(*) FROM execution.artifacts a WHERE a.run_id = r.id) AS results
         FROM execution.runs r JOIN execution.requests q ON q.id = r.request_id""",
     "battle_jobs": """
@@ -73,6 +74,13 @@ QUERIES = {
     "passages": """
         SELECT p.ticket, p.provider, p.model, p.taken_at::text, p.expires_at::text, to_jsonb(c) AS claim
         FROM worker.passages p LEFT JOIN worker.claims c ON c.message_id = p.ticket""",
+    "budgets": "SELECT s.owner, s.limit_usd, s.spent_usd, s.held_usd FROM worker.budget_status() AS s",
+    "open_holds": """
+        SELECT h.ticket, h.owner, h.model, h.usd, extract(epoch FROM h.taken_at)::float AS taken_at
+        FROM worker.budget_holds h WHERE h.settled_at IS NULL""",
+    "prices": """
+        SELECT p.provider, p.model, p.usd_per_million_input, p.usd_per_million_output
+        FROM worker.prices_at(now()) AS p WHERE p.usd_per_million_output IS NOT NULL""",
     "leases": "SELECT p.worker_id FROM worker.processes p WHERE p.lease_until > now()",
     "messages": """
         SELECT q.queue_name, q.state::text, q.message ->> 'actor_name' AS actor FROM dramatiq.queue q
@@ -152,3 +160,8 @@ def _rows(session: Connection, query: str) -> list[Row]:
 def service_of(row: Row) -> str:
     """The service of a worker id, which ends with the process's number."""
     return str(row["worker_id"]).partition(":")[0]
+
+
+def seconds_of(timestamp: str) -> float:
+    """The Unix time of a timestamp in a claim's history."""
+    return datetime.fromisoformat(timestamp).timestamp()

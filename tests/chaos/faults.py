@@ -57,7 +57,7 @@ class Faults:
         children = service.children() if service else []
         if service and children:
             # Dramatiq's command ends the others then; until it is gone jobs are handed back.
-            service.ending = self._ledger.begin("kill child", service.name)
+            service.endings.append(self._ledger.begin("kill child", service.name))
             self._dice.choice(children).kill()
 
     def kill_worker(self) -> None:
@@ -75,7 +75,7 @@ class Faults:
     def terminate_worker(self) -> None:
         """SIGTERM to a worker, as a deploy does."""
         if (service := self._some_worker()) and service.process:
-            service.ending = self._ledger.begin("terminate worker", service.name)
+            service.endings.append(self._ledger.begin("terminate worker", service.name))
             service.process.terminate()
 
     def freeze_worker(self) -> None:

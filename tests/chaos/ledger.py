@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 #: What a fault causes may show a little later: a session notices its loss, a job that lost its database waits
-#: a second, a process that can't boot takes its siblings along, a machine is busy.
-AFTERMATH_SECONDS = 5.0
+#: a second, a machine is busy.
+AFTERMATH_SECONDS = 3.0
+#: Faults by which a process can lose its database.
+OUTAGES = ("end sessions", "restart postgres", "crash postgres")
 
 
 @dataclass
@@ -57,6 +59,10 @@ class Ledger:
     def explain(self, service: str | None, since: float, until: float) -> bool:
         """Whether any fault explains it."""
         return any(fault.explains(service, since, until) for fault in self.faults)
+
+    def was_database_away(self, at: float) -> bool:
+        """Whether somebody who needs the database may have found it away at that time."""
+        return any(fault.name in OUTAGES and fault.explains(None, at, at) for fault in self.faults)
 
     def counts(self) -> dict[str, int]:
         """How many faults there were, by name."""

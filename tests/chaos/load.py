@@ -19,6 +19,7 @@ from app.local.teams import MemberSeed, SeededTeam, enqueue_team_run, make_team
 from app.local.votes import Ballot, cast, open_vote
 from app.local.workflows import EdgeSeed, NodeSeed, SeededWorkflow, enqueue_workflow_run, make_workflow
 from tests.chaos.outside import SLOWLY
+from tests.chaos.terms import THRIFTY
 from tests.databases import connect_as_worker
 
 #: Open jobs at which nothing is added: the backlog must not outgrow the time for draining.
@@ -91,6 +92,13 @@ class Load:
     def _slow_text(self, session: Connection, topic: str) -> UUID:
         return enqueue_lens_run(session, model="gpt-4o", inputs={"prompt": f"Tell {SLOWLY} of {topic}."})
 
+    def _rationed_text(self, session: Connection, topic: str) -> UUID:
+        return enqueue_lens_run(session, model="gpt-4.1-mini", inputs={"prompt": f"Tell of {topic}."})
+
+    def _thrifty_text(self, session: Connection, topic: str) -> UUID:
+        inputs = {"prompt": f"Tell of {topic}."}
+        return enqueue_lens_run(session, model="gpt-4o-mini", inputs=inputs, requester=THRIFTY)
+
     def _image(self, session: Connection, topic: str) -> UUID:
         return enqueue_lens_run(session, model="gpt-image-1", inputs={"prompt": f"Draw {topic}."})
 
@@ -133,6 +141,8 @@ Make = Callable[[Load, Connection, str], UUID]
 KINDS: Mapping[str, tuple[float, Make]] = {
     "text": (6, Load._text),
     "slow text": (2, Load._slow_text),
+    "rationed text": (1.5, Load._rationed_text),
+    "thrifty text": (1.5, Load._thrifty_text),
     "image": (1, Load._image),
     "video": (0.5, Load._video),
     "battle": (1.5, Load._battle),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 import threading
@@ -11,6 +12,7 @@ from datetime import UTC, datetime
 
 from app.local.http.manners import Client, Response
 from app.local.provider_server import Call, ProviderServer
+from app.local.provider_usage import Used
 from app.local.receiver import SCENARIOS, Received, Receiver
 
 #: A prompt with this word is answered after several seconds, so that there is always somebody in mid-call.
@@ -19,8 +21,14 @@ SLOW_SECONDS = (6.0, 8.0)
 QUICK_SECONDS = (0.02, 0.3)
 
 #: How a provider fails in a bad spell; `hang` says nothing until the spells are over for good.
-SPOILS = ("500", "503", "cut-body", "reset", "bad-json", "hang")
+REFUSALS = ("500", "503")
+SPOILS = (*REFUSALS, "cut-body", "reset", "bad-json", "hang")
 SPOILED_SHARE = 0.6
+
+#: The most that a provider is asked to say, in tokens; it takes some number up to that.
+LONGEST_ANSWER_TOKENS = 40
+#: How often it is looked whether who asked is still there.
+LOOK_SECONDS = 0.1
 
 _KEY = re.compile(r"sk-(worker-\d)-")
 _NUMBER = re.compile(r"\(answer (\d+)\)")
@@ -28,7 +36,11 @@ _NUMBER = re.compile(r"\(answer (\d+)\)")
 
 @dataclass
 class Asked:
-    """One request for an answer or a medium; `worker` is the service that sent it, by its key."""
+    """One request for an answer or a medium; `worker` is the service that sent it, by its key.
+
+    It ended when its answer began to go out, or when who had asked was last seen. `used` is what a provider
+    bills for it, in tokens.
+    """
 
     number: int
     worker: str
@@ -39,6 +51,7 @@ class Asked:
     began_at: float
     ended_at: float | None = None
     spoiled: str | None = None
+    used: Used | None = None
 
     def __str__(self) -> str:
         began_at = datetime.fromtimestamp(self.began_at, UTC)
@@ -82,14 +95,13 @@ class Spells:
                 return None
             return self._dice.choice(scenarios)
 
-    def hold(self, client: Client) -> None:
-        """Keep a request waiting until its client has gone or the spells are over for good."""
-        while not self.over.wait(0.1) and not client.has_hung_up():
-            pass
-
     def between(self, bounds: tuple[float, float]) -> float:
         with self._guard:
             return self._dice.uniform(*bounds)
+
+    def count(self, most: int) -> int:
+        with self._guard:
+            return self._dice.randint(1, most)
 
 
 class Providers(ProviderServer):
@@ -102,15 +114,6 @@ class Providers(ProviderServer):
         self.spells = spells
         super().__init__()
         self.media.default_plan = ("pending", "pending", "done")
-
-    @property
-    def latency_seconds(self) -> float:
-        """How long the request on this thread takes."""
-        return self.spells.between(SLOW_SECONDS if SLOWLY in self._now.prompt else QUICK_SECONDS)
-
-    @latency_seconds.setter
-    def latency_seconds(self, _seconds: float) -> None:
-        """The base class sets one for all requests."""
 
     @property
     def _now(self) -> Asked:
@@ -138,19 +141,30 @@ class Providers(ProviderServer):
         return "reset" if asked.spoiled == "hang" else asked.spoiled
 
     def wait_for_gate(self, client: Client) -> None:
-        """Hold the requests that are to hang."""
-        super().wait_for_gate(client)
-        if self._now.spoiled == "hang":
-            self.spells.hold(client)
+        """Let a request take its time, or hang until the spells are over, unless its client goes before."""
+        now = self._now
+        took_seconds = self.spells.between(SLOW_SECONDS if SLOWLY in now.prompt else QUICK_SECONDS)
+        over = self.spells.over if now.spoiled == "hang" else self.closing
+        seconds_left = math.inf if now.spoiled == "hang" else took_seconds
+        while seconds_left > 0:
+            now.ended_at = time.time()
+            if over.wait(min(seconds_left, LOOK_SECONDS)):
+                break
+            seconds_left -= LOOK_SECONDS
+            if client.has_hung_up():
+                return
+        now.ended_at = time.time()
+
+    def next_usage(self, model: str) -> Used | None:
+        """What this takes, which is billed unless it was refused."""
+        said = self.spells.count(LONGEST_ANSWER_TOKENS)
+        used = Used(fresh=1 + len(self._now.prompt) // 4, said=said)
+        self._now.used = None if self._now.spoiled in REFUSALS else used
+        return used
 
     def next_line(self, model: str) -> str | None:
         """The answer, for requests that are not spoiled and those cut off in the middle alike."""
         return f"{model} says: {self._now.prompt} (answer {self._now.number})"
-
-    def end(self) -> None:
-        """Remember when a request was over."""
-        self._now.ended_at = time.time()
-        super().end()
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,18 @@ def describe_messages(session: Connection) -> list[str]:
         return [str(text) for (text,) in row.fetchall()]
 
 
+def describe_hindrances(session: Connection) -> list[str]:
+    """What keeps calls to providers waiting, and what is taken of their limits, for people."""
+    with session.cursor() as row:
+        row.execute(
+            "SELECT concat_ws(' ', h.provider, h.model, h.hindrance, h.waiting, h.seconds_left, h.error_code)"
+            " FROM worker.hindrances h UNION ALL"
+            " SELECT concat_ws(' ', b.provider, b.model, b.under_way, 'under way,', b.requests, 'left')"
+            " FROM worker.buckets b"
+        )
+        return [str(text) for (text,) in row.fetchall()]
+
+
 def hurry_sweeps(session: Connection) -> None:
     """Have the duties of the minute done now instead of at its end."""
     with session.cursor() as row:

@@ -19,13 +19,14 @@ from app.local.services.messengers import Messengers
 from app.local.storage_server import StorageServer
 from app.migrations import migrate
 from app.settings import environment_names
+from tests.chaos import terms
 from tests.chaos.crew import Crew
 from tests.chaos.evidence import Evidence
 from tests.chaos.faults import Faults
 from tests.chaos.ledger import Ledger
 from tests.chaos.load import Load
 from tests.chaos.outside import Providers, Receivers, Spells
-from tests.chaos.quiet import describe_messages, hurry_sweeps, what_is_open
+from tests.chaos.quiet import describe_hindrances, describe_messages, hurry_sweeps, what_is_open
 from tests.databases import connect_as_worker
 
 #: Without faults at first: what is done twice then has no excuse.
@@ -58,7 +59,7 @@ class Plan:
 def run(plan: Plan, folder: Path, say: Say) -> Evidence:
     """Have everything happen; what was seen of it is handed to the checks while the stack is still up."""
     ledger = Ledger()
-    with _stage(plan, folder) as stage:
+    with _stage(plan, folder, ledger) as stage:
         started_at = time.time()
         _tend(stage, plan.calm_seconds)
         _do_faults(plan, stage, ledger, say)
@@ -96,12 +97,14 @@ class _Stage:
 
 
 @contextmanager
-def _stage(plan: Plan, folder: Path) -> Iterator[_Stage]:
+def _stage(plan: Plan, folder: Path, ledger: Ledger) -> Iterator[_Stage]:
     """A seeded platform with all processes at work on it, and work that is queued."""
     with ExitStack() as stack:
         server = stack.enter_context(EmbeddedPostgres(folder / "data", durable=False))
         migrate(server.dsn, platform=True)
         seed_platform(server.dsn)
+        with closing(connect_as_worker(server.dsn)) as session:
+            terms.agree(session)
         for overlay in plan.overlays:
             _apply(server.dsn, overlay)
         providers = stack.enter_context(Providers(Spells(plan.seed + 1)))
@@ -121,7 +124,7 @@ def _stage(plan: Plan, folder: Path) -> Iterator[_Stage]:
             receiver_url=receivers.url(""),
             discord_url=messengers.discord_webhook,
         )
-        crew = Crew(environment, folder)
+        crew = Crew(environment, folder, ledger)
         stack.callback(crew.stop)
         crew.tend()
         load.start()
@@ -146,7 +149,7 @@ def _own_environment(dsn: str) -> dict[str, str]:
         "WORKER_RETRY_MAX_BACKOFF_MS": "1000",
         "WORKER_WORKFLOW_HEARTBEAT_MS": "1000",
         "WORKER_PROVIDER_TIMEOUT_MS": "20000",
-        "WORKER_PROVIDER_LIMITS": '{"openai": {"concurrency": 60}, "anthropic": {"concurrency": 60}}',
+        **terms.environment(),
         "WORKER_BREAKER_OPEN_SECONDS": "1",
         "WORKER_WEBHOOK_TIMEOUT_MS": "3000",
         "WORKER_WEBHOOK_RETRY_DELAYS_SECONDS": ",".join(["1"] * 40),
@@ -201,8 +204,8 @@ def _drain(plan: Plan, stage: _Stage, say: Say) -> dict[str, int]:
             now = time.monotonic()
             if not left or now > began + plan.drain_seconds:
                 say(f"Drained in {now - began:.1f} s." if not left else f"Left: {left}")
-                for message in describe_messages(session):
-                    say(message)
+                for line in (*describe_messages(session), *(describe_hindrances(session) if left else ())):
+                    say(line)
                 return left
             if now > hurried + HURRY_SECONDS:
                 hurried = now

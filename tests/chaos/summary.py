@@ -6,8 +6,10 @@ from itertools import islice
 from typing import Any
 
 from tests.chaos.checks import CHECKS, Check
+from tests.chaos.checks.metering import most_a_minute, most_at_once
 from tests.chaos.evidence import Evidence
 from tests.chaos.run import Plan
+from tests.chaos.terms import LIMITS, Limit
 
 #: Lines of what is wrong that a summary repeats for one invariant.
 MAX_LINES = 8
@@ -30,8 +32,20 @@ def summarise(plan: Plan, evidence: Evidence, *, mutant: str | None = None) -> d
         "repeated_calls": sum(len(asked) - 1 for asked in questions.values()),
         "deaths": sum(claim["deaths"] for claim in evidence["claims"]),
         "failed": sum(claim["outcome"] in ("failed", "poison") for claim in evidence["claims"]),
+        "limits": {str(limit): _use_of(limit, evidence) for limit in LIMITS},
+        "budgets": {
+            budget["owner"]: f"{budget['spent_usd'] + budget['held_usd']:f} of {budget['limit_usd']} USD"
+            for budget in evidence["budgets"]
+        },
         "invariants": invariants,
     }
+
+
+def _use_of(limit: Limit, evidence: Evidence) -> str:
+    """How much of what a provider takes it was sent."""
+    if limit.concurrency:
+        return f"{most_at_once(evidence, limit)[0]} of {limit.concurrency} at once"
+    return f"{most_a_minute(evidence, limit)[0]} of {limit.requests_per_minute} a minute"
 
 
 def _judge(check: Check, evidence: Evidence) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from tests.chaos.checks import calls, ends, processes, results
+from tests.chaos.checks import budgets, calls, ends, metering, processes, results
 from tests.chaos.evidence import Evidence
 
 Check = Callable[[Evidence], Iterator[str]]
@@ -23,6 +23,11 @@ CHECKS: tuple[Check, ...] = (
     processes.attempts_end_for_a_reason,
     processes.processes_end_for_a_reason,
     ends.votes_are_seen,
+    metering.calls_at_once_are_few_enough,
+    metering.calls_a_minute_are_few_enough,
+    budgets.no_budget_is_overspent,
+    budgets.all_that_is_billed_is_booked,
+    budgets.holds_are_open_for_a_reason,
     processes.no_passage_is_left,
     processes.sessions_are_few_and_free,
     processes.all_workers_are_back,

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from tests.chaos.evidence import Evidence, speaks_of
+from tests.chaos.checks.budgets import is_used_up
+from tests.chaos.evidence import Evidence, Row, speaks_of
 from tests.chaos.outside import number_of
 
 _PROVIDER_CODES = re.compile(r"provider\.|media\.|execute\.max_retries_exceeded")
@@ -21,7 +22,7 @@ def everything_has_ended(evidence: Evidence) -> Iterator[str]:
 def nothing_accepted_is_lost(evidence: Evidence) -> Iterator[str]:
     """Whatever was committed is still there."""
     tables = {
-        "lens_runs": ("text", "slow text", "image", "video"),
+        "lens_runs": ("text", "slow text", "rationed text", "thrifty text", "image", "video"),
         "workflow_runs": ("workflow run",),
         "team_runs": ("team run",),
         "webhooks": ("webhook",),
@@ -46,7 +47,7 @@ def ends_are_right(evidence: Evidence) -> Iterator[str]:
             if row["status"] in ("succeeded", "completed"):
                 if number_of(row["answer"] or "") is not None and not speaks_of(row["answer"], row["prompt"]):
                     yield f"{kind} {row['id']} has another one's answer: {row['answer']!r}"
-            elif not _is_excused(evidence, row["error_code"], row["prompt"], row["id"]):
+            elif not _is_excused(evidence, row):
                 yield f"{kind} {row['id']} ended as {row['status']} {row['error_code']}"
     for row in evidence["team_runs"]:
         if row["status"] != "completed" and not evidence.spoiled(row["prompt"]):
@@ -73,15 +74,20 @@ def _wrong_ends_of_workflow_runs(evidence: Evidence) -> Iterator[str]:
                 yield f"node {node['label']} of workflow run {run['id']} failed: {node['error']}"
 
 
-def _is_excused(evidence: Evidence, code: str | None, prompt: str, job: Any) -> bool:
-    """A provider's failure is excused by one, poison and an order of unknown fate by a lost attempt."""
+def _is_excused(evidence: Evidence, row: Row) -> bool:
+    """A provider's failure is excused by one, poison and an order of unknown fate by a lost attempt,
+    and a call that nobody can pay for by a budget that is used up.
+    """
+    code = row["error_code"]
     if code is None:
         return False
     if code == "worker.poison":
-        return _was_cut(evidence, job)
-    if "submission" in code and _was_cut(evidence, job):
+        return _was_cut(evidence, row["id"])
+    if code == "budget.exceeded":
+        return "owner" in row and is_used_up(evidence, row["owner"])
+    if "submission" in code and _was_cut(evidence, row["id"]):
         return True
-    return bool(_PROVIDER_CODES.match(code)) and evidence.spoiled(prompt) > 0
+    return bool(_PROVIDER_CODES.match(code)) and evidence.spoiled(row["prompt"]) > 0
 
 
 def _was_cut(evidence: Evidence, job: Any) -> bool:

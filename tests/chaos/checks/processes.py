@@ -4,36 +4,41 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime
 
 from tests.chaos.crew import PROCESSES, WORKERS
-from tests.chaos.evidence import Evidence, service_of
+from tests.chaos.evidence import Evidence, Row, seconds_of, service_of
 
+#: Why a job is put back that has to wait.
+WAITS = ("provider.waiting", "budget.waiting")
 #: A session that stays idle in a transaction for longer was forgotten there.
 IDLE_SECONDS = 5.0
 #: A worker process's own, and what the scheduler and the forwarder have.
 MOST_SESSIONS = 6 * PROCESSES * len(WORKERS) + 4 + 4
-#: Dramatiq's command notices the death of a child that was still starting after 30 s.
-ENDING_SECONDS = 45.0
 
 
 def attempts_end_for_a_reason(evidence: Evidence) -> Iterator[str]:
     """A worker counts as dead, or hands a job back, only where a fault befell it."""
     for claim in evidence["claims"]:
         for entry in claim["history"]:
-            # What a provider still renders is put back too, until it is asked for again.
-            if entry["ended"] == "error" or (entry["ended"], claim["kind"]) == ("handed_back", "media_poll"):
+            if entry["ended"] == "error" or _has_to_wait(claim, entry):
                 continue
-            service, since, until = service_of(entry), _seconds(entry["from"]), _seconds(entry["to"])
+            service, since, until = service_of(entry), seconds_of(entry["from"]), seconds_of(entry["to"])
             if not evidence.ledger.explain(service, since, until):
                 how = f"{entry['ended']} of {entry['worker_id']} from {entry['from']} to {entry['to']}"
                 yield f"{claim['kind']} {claim['job']}: {how}"
 
 
+def _has_to_wait(claim: Row, entry: Row) -> bool:
+    """Whether an attempt was put back for a limit, a budget, or a medium that is being rendered."""
+    return entry["ended"] == "handed_back" and (
+        entry.get("error_code") in WAITS or (claim["kind"] == "media_poll" and "error_code" in entry)
+    )
+
+
 def processes_end_for_a_reason(evidence: Evidence) -> Iterator[str]:
     """No process ends by itself."""
     for name, code, at in evidence.exits:
-        if not evidence.ledger.explain(name, at - ENDING_SECONDS, at):
+        if not evidence.ledger.explain(name, at, at):
             yield f"{name} ended with {code}"
 
 
@@ -58,7 +63,3 @@ def all_workers_are_back(evidence: Evidence) -> Iterator[str]:
     held = len(evidence["leases"])
     if held != PROCESSES * len(WORKERS):
         yield f"{held} leases are held"
-
-
-def _seconds(timestamp: str) -> float:
-    return datetime.fromisoformat(timestamp).timestamp()
