@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, SecretStr, field_validator
 
+from app.settings.dsn import read_dsn
 from app.settings.fields import env
 
 
@@ -34,7 +35,5 @@ class Database(BaseModel):
 
     @field_validator("database_url")
     @classmethod
-    def _is_postgres(cls, value: SecretStr) -> SecretStr:
-        if not value.get_secret_value().startswith(("postgres://", "postgresql://")):
-            raise ValueError("must begin with postgres:// or postgresql://")
-        return value
+    def _as_one_uri(cls, value: SecretStr) -> SecretStr:
+        return SecretStr(read_dsn(value.get_secret_value()))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 
 from app.broker.notifications import Notifications, WakeUp
 from app.cli.doctor.finding import Finding, Level, Patient
@@ -21,7 +20,7 @@ FAIR_SHARE = 0.5
 #: Share of max_connections from which on the next deploy may find none.
 FULL_SHARE = 0.9
 
-_LOCAL = {"localhost", "127.0.0.1", "::1", None}
+_LOCAL = {"localhost", "127.0.0.1", "::1", ""}
 
 
 def check_server(patient: Patient) -> Iterator[Finding]:
@@ -48,22 +47,21 @@ def check_pooler(patient: Patient) -> Iterator[Finding]:
         is_direct = backends == {patient.session.get_backend_pid()}
         yield Finding("connection", Level.FINE, "direct" if is_direct else "through a pooler in session mode")
         return
-    port = urlsplit(patient.settings.database_url.get_secret_value()).port
     yield Finding(
         "connection",
         Level.BROKEN,
         "a pooler in transaction mode",
         "no notification arrives and session settings get lost, so functions of the platform refuse",
         "use the direct connection or the pooler's session mode (port 5432) in DATABASE_URL"
-        + (" instead of port 6543" if port == 6543 else ""),
+        + (" instead of port 6543" if patient.session.info.port == 6543 else ""),
     )
 
 
 def check_tls(patient: Patient) -> Iterator[Finding]:
     """A connection that leaves the machine is encrypted."""
-    host = urlsplit(patient.settings.database_url.get_secret_value()).hostname
+    host = patient.session.info.host
     encrypted = patient.value("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
-    if encrypted or host in _LOCAL:
+    if encrypted or host in _LOCAL or host.startswith("/"):
         yield Finding("tls", Level.FINE, "encrypted" if encrypted else "not encrypted, on this machine")
         return
     yield Finding(
