@@ -6,6 +6,7 @@ worker.provider_calls in the transaction that it writes anyway.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -64,8 +65,26 @@ class Call:
     passage: UUID | None = None
 
 
-#: Told of every call that has ended, in the thread that made it, whoever collects it.
-observers: list[Callable[[Call], None]] = []
+_observers: tuple[Callable[[Call], None], ...] = ()
+_observers_guard = threading.Lock()
+
+
+def observe_calls(observe: Callable[[Call], None]) -> Callable[[], None]:
+    """Have every call told that ends in this process, in its own thread; returns what ends that.
+
+    Observers know nothing of each other: each is added and removed by itself.
+    """
+    global _observers  # noqa: PLW0603 - replaced as a whole, so that calls that end meanwhile see one or the other
+    with _observers_guard:
+        _observers = (*_observers, observe)
+
+    def stop() -> None:
+        global _observers  # noqa: PLW0603
+        with _observers_guard:
+            _observers = tuple(other for other in _observers if other is not observe)
+
+    return stop
+
 
 _collected: ContextVar[list[Call] | None] = ContextVar("collected_calls", default=None)
 
@@ -119,7 +138,7 @@ def measured(
         calls = _collected.get()
         if calls is not None:
             calls.append(call)
-        for observe in tuple(observers):
+        for observe in _observers:
             observe(call)
 
 

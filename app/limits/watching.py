@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import dramatiq
@@ -12,7 +13,7 @@ import structlog
 from dramatiq.middleware import Middleware
 from psycopg2.extras import Json
 
-from app.calls import Call, observers
+from app.calls import Call, observe_calls
 from app.database import Database, database
 from app.errors import DatabaseError
 from app.http.deadline import was_interrupted
@@ -47,17 +48,18 @@ class LimitKeeper(Middleware):
         self._guard = threading.Lock()
         self._stopping = threading.Event()
         self._limits_stand = False
+        self._stop_observing: Callable[[], None] = lambda: None
 
     def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         """Have the limits stand before the first message is taken, and begin to listen."""
-        observers.append(self.take_in)
+        self._stop_observing = observe_calls(self.take_in)
         self._set_limits()
         threading.Thread(target=self._tell_until_stopped, name="lf-worker limits", daemon=True).start()
 
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         """Tell of the last calls."""
         self._stopping.set()
-        observers.remove(self.take_in)
+        self._stop_observing()
         self.tell(database())
 
     def take_in(self, call: Call) -> None:

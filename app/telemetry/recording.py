@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from app import calls
-from app.calls import Call
+from app.calls import Call, observe_calls
 
 
 @dataclass
@@ -52,15 +51,18 @@ class _Open:
 
 
 _recorder: Recorder | None = None
+_stop_observing: Callable[[], None] | None = None
 # Not OpenTelemetry's own context: what AI SDKs find there, they send to the providers as headers.
 _open: ContextVar[_Open | None] = ContextVar("open_span", default=None)
 
 
 def record_to(recorder: Recorder | None) -> None:
     """Send the process's records there from now on; None ends it."""
-    global _recorder  # noqa: PLW0603 - one per process, like its broker
+    global _recorder, _stop_observing  # noqa: PLW0603 - one per process, like its broker
+    if _stop_observing is not None:
+        _stop_observing()
     _recorder = recorder
-    calls.observers[:] = [] if recorder is None else [_add_call]
+    _stop_observing = None if recorder is None else observe_calls(_add_call)
 
 
 @contextmanager

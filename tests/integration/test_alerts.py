@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import zlib
 from collections.abc import Iterator
 
 import pytest
@@ -11,46 +9,17 @@ import sentry_sdk
 
 from app import alerts
 from app.errors import GiveUp
-from app.local.http.manners import Response
-from app.local.http.server import Request, RespondingServer
 from app.redaction import remember_secret
 from app.settings import load_settings
+from tests.doubles.sentry_endpoint import Endpoint, sentry_on
 
 PLANTED = "sk-planted-in-an-event-0123456789"
 
 
-class Endpoint(RespondingServer):
-    """Sentry's ingestion, as far as a client sees it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.events: list[dict[str, object]] = []
-        self.raw = ""
-
-    @property
-    def dsn(self) -> str:
-        return f"http://public@{self.address}/1"
-
-    def respond(self, request: Request) -> Response:
-        is_gzip = request.headers.get("content-encoding") == "gzip"
-        self._take((zlib.decompress(request.body, 31) if is_gzip else request.body).decode())
-        return Response(200, b"{}")
-
-    def _take(self, envelope: str) -> None:
-        self.raw += envelope
-        for line in envelope.splitlines():
-            item = json.loads(line)
-            if "level" in item:
-                self.events.append(item)
-
-
 @pytest.fixture
 def endpoint() -> Iterator[Endpoint]:
-    with Endpoint() as started:
-        alerts.configure(load_settings(DATABASE_URL="postgresql://db", SENTRY_DSN=started.dsn))
+    with sentry_on() as started:
         yield started
-        sentry_sdk.get_client().close(timeout=0)
-        sentry_sdk.get_global_scope().set_client(None)
 
 
 def test_a_job_that_failed_for_good_is_one_event_with_its_tags(endpoint: Endpoint) -> None:

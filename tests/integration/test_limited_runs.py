@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from uuid import UUID
 
 import pytest
@@ -17,6 +18,8 @@ from app.local.provider_server import ProviderServer
 from app.local.seeds import seeded_id
 from app.local.workflows import NodeSeed, enqueue_workflow_run, make_workflow
 from tests.databases import connect_as_worker
+from tests.doubles.otlp_endpoint import Collector
+from tests.doubles.sentry_endpoint import sentry_on
 from tests.integration.conftest import running_worker
 from tests.sql import call
 from tests.waiting import eventually
@@ -24,6 +27,17 @@ from tests.waiting import eventually
 ONE_AT_A_TIME = json.dumps({"openai": {"concurrency": 1}})
 TWO_AT_A_TIME = json.dumps({"openai": {"concurrency": 2}})
 TEN_A_SECOND = json.dumps({"openai": {"requests_per_minute": 600}})
+
+
+@pytest.fixture(params=["by nobody", "by OpenTelemetry", "by Sentry"])
+def watched(request: pytest.FixtureRequest, configure: Callable[..., None]) -> Iterator[str]:
+    """Who else watches the process: limits hold whoever does."""
+    with ExitStack() as stack:
+        if request.param == "by OpenTelemetry":
+            configure(OTEL_EXPORTER_OTLP_ENDPOINT=stack.enter_context(Collector()).url)
+        if request.param == "by Sentry":
+            stack.enter_context(sentry_on())
+        yield request.param
 
 
 def wait_until(connection: Connection, status: str, runs: int) -> None:
@@ -71,6 +85,7 @@ def test_limits_that_could_not_be_written_at_boot_are_written_later_and_calls_co
             eventually(lambda: call(connection, stand), what="the limits")
 
 
+@pytest.mark.usefixtures("watched")
 def test_a_retry_after_holds_back_the_runs_of_all(
     provider: ProviderServer, broker: LeaseBroker, connection: Connection, seeded: Seeded
 ) -> None:
@@ -84,6 +99,7 @@ def test_a_retry_after_holds_back_the_runs_of_all(
     assert min(other.received_at for other in others) - first.received_at >= RETRY_AFTER_SECONDS
 
 
+@pytest.mark.usefixtures("watched")
 @pytest.mark.environment(
     WORKER_BREAKER_MIN_CALLS="3", WORKER_BREAKER_OPEN_SECONDS="3", WORKER_RETRY_MIN_BACKOFF_MS="1500"
 )

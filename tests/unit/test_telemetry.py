@@ -8,7 +8,7 @@ import sys
 import pytest
 import structlog
 
-from app.calls import Call, measured, observers
+from app.calls import Call, measured, observe_calls
 from app.settings import load_settings
 from app.telemetry import JobRecord, job_span, process, settled
 from app.telemetry.conventions import call_attributes, call_name, job_attributes
@@ -41,10 +41,22 @@ def record(job_id: str = "42") -> JobRecord:
     return JobRecord("lens_run", "lens_runs", "message", job_id, 1, 0.5)
 
 
-def test_without_a_recorder_nothing_is_observed() -> None:
-    with job_span(record()), measured("openai", "gpt-4o", "answer"):
-        settled("succeeded")
-    assert observers == []
+def test_a_recorder_that_comes_and_goes_leaves_other_observers_alone(notes: Notes) -> None:
+    """The limits hear of every call too: telemetry must not take their place."""
+    heard: list[Call] = []
+    stop = observe_calls(heard.append)
+    try:
+        for recorder in (notes, Notes(), None):
+            record_to(recorder)
+            with measured("openai", "gpt-4o", "answer"):
+                pass
+    finally:
+        record_to(None)
+        stop()
+    with measured("openai", "gpt-4o", "answer"):
+        pass
+    assert len(heard) == 3
+    assert len(notes.calls) == 1
 
 
 def test_a_job_is_recorded_with_its_outcome_and_its_calls(notes: Notes) -> None:
@@ -63,7 +75,6 @@ def test_a_job_is_recorded_with_its_outcome_and_its_calls(notes: Notes) -> None:
         ("interrupted", None),
     ]
     assert [span for span, _ in notes.calls] == ["span of 42", None]
-    assert observers == []
 
 
 def test_a_metric_is_not_divided_by_what_has_many_values() -> None:
