@@ -3,7 +3,7 @@ FROM python:3.11-slim
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /worker
 
-COPY pyproject.toml requirements.lock README.md Procfile ./
+COPY pyproject.toml requirements.lock README.md ./
 COPY app app
 COPY actors actors
 COPY schedules schedules
@@ -13,4 +13,4 @@ RUN pip install --no-cache-dir -c requirements.lock -e . \
 USER worker
 
 # One image for every process group; exec form, so that SIGTERM reaches the process.
-CMD ["dramatiq", "app.actors", "--processes", "2", "--threads", "32", "--skip-logging"]
+CMD ["lf-worker", "run", "worker"]

@@ -65,6 +65,17 @@ def unexpected(error: BaseException) -> None:
     sentry_sdk.capture_exception(error)
 
 
+def process_keeps_ending(name: str, exit_code: int) -> None:
+    """Report that a process of `lf-worker run` ends whenever it is started."""
+    import sentry_sdk
+
+    with sentry_sdk.new_scope() as scope:
+        scope.set_tag("process", name)
+        scope.fingerprint = ["process ends whenever it is started", name]
+        message = f"{name} ends whenever it is started, with exit code {exit_code}"
+        sentry_sdk.capture_message(message, level="error")
+
+
 class FlushAlerts(Middleware):
     """Sends what is left when the worker stops."""
 

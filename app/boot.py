@@ -1,28 +1,22 @@
-"""What a worker or scheduler process needs before its actors are imported: logs, alerts and the broker."""
+"""The broker of a worker or scheduler process, which it needs before its actors are imported."""
 
 from __future__ import annotations
 
-import sys
-from contextlib import closing
-from typing import NoReturn
-
 import dramatiq
-import psycopg2
 from dramatiq.middleware import AgeLimit, Callbacks, CurrentMessage, Retries, ShutdownNotifications, TimeLimit
 from periodiq import PeriodiqMiddleware
 
-from app import alerts, logs, telemetry
+from app import alerts, telemetry
 from app.broker import ENQUEUE_RETRY_SECONDS, LeaseBroker, QueuePolicy
-from app.database import connect, database
+from app.database import database
 from app.deadlines import GivesUpOverdueJobs
-from app.errors import SettingsError
 from app.heartbeat import Heartbeat
 from app.interruption import StopsLostWork
 from app.limits import LimitKeeper
-from app.migrations import WORKER, newest_number
 from app.open_claims import open_claims
-from app.settings import Settings, settings
+from app.settings import Settings
 from app.shutdown import ShutdownNotices
+from app.startup import prepare
 from app.vacuum import VacuumsOwnTables
 
 #: periodiq's own limit on late messages, out of the way: a sweep asks the database whether it is due.
@@ -55,18 +49,6 @@ def boot(*, enqueue_retry_seconds: float = ENQUEUE_RETRY_SECONDS) -> LeaseBroker
     return broker
 
 
-def prepare() -> Settings:
-    """Read the settings, set up logs and alerts, and look whether the database is migrated."""
-    try:
-        configured = settings()
-    except SettingsError as error:
-        _refuse(str(error))
-    logs.configure(configured.log_level)
-    alerts.configure(configured)
-    _check_schema(configured)
-    return configured
-
-
 def build_broker(
     configured: Settings, *, enqueue_retry_seconds: float = ENQUEUE_RETRY_SECONDS
 ) -> LeaseBroker:
@@ -96,30 +78,3 @@ def build_broker(
             open_claims,
         ],
     )
-
-
-def _check_schema(configured: Settings) -> None:
-    try:
-        session = connect(configured.database_url.get_secret_value(), "lf-worker boot")
-    except psycopg2.OperationalError as error:
-        _refuse(f"the database can't be reached: {str(error).strip().splitlines()[0]}")
-    with closing(session), session.cursor() as row:
-        try:
-            row.execute("SELECT max(number) FROM worker.migrations")
-            (found,) = row.fetchone() or (None,)
-        except psycopg2.errors.UndefinedTable:
-            _refuse("the database has no worker schema; run `lf-worker migrate` first")
-        except psycopg2.errors.InsufficientPrivilege:
-            _refuse("the role may not read worker.migrations: run `lf-worker migrate`")
-        wanted = newest_number(WORKER.folder)
-        if (found or 0) < wanted:
-            _refuse(
-                f"the database's schema is at {found or 0:04d}, this worker wants {wanted:04d}: "
-                "run `lf-worker migrate`"
-            )
-        row.execute("SELECT worker.choose_run_event_transport(%s)", (configured.run_event_transport,))
-
-
-def _refuse(reason: str) -> NoReturn:
-    print(f"lf-worker: {reason}", file=sys.stderr)  # noqa: T201 - logs may not be configured yet
-    raise SystemExit(2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from app.boot import prepare
+from app.startup import prepare
 from app.database import database
 from app.settings import settings
 from realtime.service import serve_until_signalled

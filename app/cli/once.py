@@ -23,4 +23,5 @@ def once(
 
 def become_once(*options: str) -> None:
     """Go on as the program that drains; signals reach it, and nothing stands above it."""
-    os.execv(sys.executable, [sys.executable, "-m", "app.once", *options])  # noqa: S606 - no shell is wanted
+    command = [sys.executable, "-m", "app.once", *options]
+    os.execve(sys.executable, command, {**os.environ, "PLATFORM_API_WORKER_ONCE": "true"})  # noqa: S606

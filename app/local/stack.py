@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import psutil
+
 from app.errors import ProcessFailed
 from app.local.follow import Echo, Follower
 from app.local.initdb import last_lines
@@ -110,7 +112,7 @@ class Stack:
     def replace(self, name: str) -> None:
         """Kill a process and its children at once, with SIGKILL, and start another one in its place."""
         process = self.processes[name]
-        os.killpg(process.pid, signal.SIGKILL)
+        _kill_family(process)
         process.wait()
         (kind,) = (kind for kind in read_procfile(self.procfile) if kind.name == name)
         self.processes[name] = self._spawn(kind)
@@ -124,8 +126,7 @@ class Stack:
         for process in self.processes.values():
             with suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.0, deadline - time.monotonic()))
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            _kill_family(process)
             process.wait()
         self.processes.clear()
         if self._follower is not None:
@@ -156,3 +157,15 @@ class Stack:
         del self.processes[RELEASE]
         if code != 0:
             raise StackError(str(Ended(RELEASE, code, self.log_path(RELEASE))))
+
+
+def _kill_family(process: Process) -> None:
+    """Kill a process and what it started: a supervisor's children have process groups of their own."""
+    family: list[psutil.Process] = []
+    with suppress(psutil.NoSuchProcess):
+        family = psutil.Process(process.pid).children(recursive=True)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    for child in family:
+        with suppress(psutil.NoSuchProcess):
+            child.kill()

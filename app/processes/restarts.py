@@ -1,4 +1,4 @@
-"""When a process that ended by itself is started again, and when that is no use."""
+"""When a process that ended by itself is started again."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ LONGEST_PAUSE_SECONDS = 30.0
 #: A process that ran for this long had started well.
 STARTED_WELL_SECONDS = 10.0
 
-#: So many starts in a row that were no use, and there is no other.
-MOST_FRUITLESS_STARTS = 5
+#: After so many starts in a row that were no use somebody has to look.
+ALARMING_STARTS = 5
 
 
 @dataclass
@@ -22,10 +22,13 @@ class Restarts:
 
     fruitless: int = 0
 
-    def pause_seconds(self, ran_seconds: float) -> float | None:
-        """How long to wait after a run of that length before the next start; None to give up."""
+    @property
+    def is_alarming(self) -> bool:
+        """Whether this is the start after which somebody should be told."""
+        return self.fruitless == ALARMING_STARTS
+
+    def pause_seconds(self, ran_seconds: float) -> float:
+        """How long to wait after a run of that length before the next start."""
         self.fruitless = 0 if ran_seconds >= STARTED_WELL_SECONDS else self.fruitless + 1
-        if self.fruitless >= MOST_FRUITLESS_STARTS:
-            return None
-        doublings = max(self.fruitless - 1, 0)
+        doublings = min(max(self.fruitless - 1, 0), 10)
         return float(min(FIRST_PAUSE_SECONDS * 2**doublings, LONGEST_PAUSE_SECONDS))

@@ -72,11 +72,16 @@ class Service:
         self._process = self._forwarder = None
         return code
 
-    def plan_restart(self) -> float | None:
-        """Have the child started again after a pause, whose length in seconds it gives; None for never."""
+    def plan_restart(self) -> float:
+        """Have the child started again after a pause, whose length in seconds it gives."""
         pause_seconds = self._restarts.pause_seconds(time.monotonic() - self._started_at)
-        self.due_at = None if pause_seconds is None else time.monotonic() + pause_seconds
+        self.due_at = time.monotonic() + pause_seconds
         return pause_seconds
+
+    @property
+    def keeps_ending(self) -> bool:
+        """Whether it has just become clear that the child ends whenever it is started."""
+        return self._restarts.is_alarming
 
     def terminate(self) -> None:
         """Ask the child to end. Only the leader is asked: a worker that is asked twice drops its jobs."""

@@ -10,18 +10,22 @@ from queue import Empty, SimpleQueue
 
 import structlog
 
+from app import alerts
 from app.processes.service import Service
 
 log = structlog.get_logger(__name__)
 
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
-#: Exit codes: every process ended well when told to; or one didn't, or couldn't be kept alive.
+#: Exit codes: every process ended well when told to; or one didn't.
 ENDED_WELL, ENDED_BADLY = 0, 1
 
 
 class Supervisor:
     """Starts services, starts those anew that end, and passes the wish to stop on to all of them.
+
+    A service that ends whenever it is started is reported and tried again for ever, at long intervals: that
+    its siblings go on is worth more than an exit code.
 
     A first signal has them finish what they are at; a second one, or the end of the grace time, kills what is
     left. Run it in the main thread: the children end with the thread that started them.
@@ -37,36 +41,35 @@ class Supervisor:
         """Keep the services alive until told to stop, and return the exit code."""
         with self._hearing_signals():
             try:
-                is_kept = self._keep_alive()
+                self._keep_alive()
                 ended_well = self._stop()
             finally:
                 for service in self._services:
                     service.kill()
-        return ENDED_WELL if is_kept and ended_well else ENDED_BADLY
+        return ENDED_WELL if ended_well else ENDED_BADLY
 
-    def _keep_alive(self) -> bool:
-        """Look after the services until told to stop; False when one can't be kept alive."""
+    def _keep_alive(self) -> None:
+        """Look after the services until told to stop."""
         while True:
             self._start_those_due()
             if self._is_told_to_stop(self._seconds_to_next_start()):
-                return True
+                return
             for service in self._services:
                 code = service.take_end()
-                if code is not None and not self._plan_restart(service, code):
-                    return False
+                if code is not None:
+                    self._plan_restart(service, code)
 
     def _start_those_due(self) -> None:
         for service in self._services:
             if service.due_at is not None and service.due_at <= time.monotonic():
                 log.info("process started", process=service.name, pid=service.start())
 
-    def _plan_restart(self, service: Service, code: int) -> bool:
+    def _plan_restart(self, service: Service, code: int) -> None:
         pause_seconds = service.plan_restart()
-        if pause_seconds is None:
-            log.error("process ends whenever it is started", process=service.name, exitCode=code)
-            return False
         log.warning("process ended", process=service.name, exitCode=code, restartSeconds=pause_seconds)
-        return True
+        if service.keeps_ending:
+            log.error("process ends whenever it is started", process=service.name, exitCode=code)
+            alerts.process_keeps_ending(service.name, code)
 
     def _stop(self) -> bool:
         """Have all services end; whether they did so in time and well."""

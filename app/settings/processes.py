@@ -33,6 +33,12 @@ class Processes(BaseModel):
         description="`lf-worker run` does what there is to do and ends, like `lf-worker once`.",
     )
 
+    process_number: PositiveInt | None = env(
+        "WORKER_PROCESS_NUMBER",
+        default=None,
+        description="Number among the worker processes of one machine, set by `lf-worker run`.",
+    )
+
     @property
     def instance_id(self) -> str:
         """The worker's id: the configured one, else the host's name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -23,8 +24,10 @@ from tests.waiting import eventually
 
 pytestmark = pytest.mark.lifecycle
 
+_WORKER_OF = "SELECT worker_id FROM worker.claims WHERE job = %s"
+
 COMMAND = str(Path(sys.executable).with_name("lf-worker"))
-PROGRAMS = ("app.actors", "app.schedules", "-m realtime")
+PROGRAMS = ("app.worker", "app.schedules", "-m realtime")
 
 
 class Running:
@@ -78,6 +81,15 @@ class Running:
 
         return eventually(look, what=program)
 
+    def workers(self) -> list[psutil.Process]:
+        """The worker processes, once there are two."""
+        found = [
+            child
+            for child in psutil.Process(self.process.pid).children()
+            if "app.worker" in " ".join(child.cmdline())
+        ]
+        return found if len(found) == 2 else []
+
     def family(self) -> list[psutil.Process]:
         """Every descendant, once all programs run."""
         for program in PROGRAMS:
@@ -118,7 +130,8 @@ def test_sigterm_drains_all_processes(
     assert call(connection, "SELECT status FROM execution.runs WHERE id = %s", run) == "succeeded"
     assert psutil.wait_procs(family, timeout=60)[1] == []
     assert {event["process"] for event in running.logged("process stopped")} == {
-        "worker",
+        "worker.1",
+        "worker.2",
         "scheduler",
         "realtime",
     }
@@ -143,6 +156,56 @@ def test_a_killed_child_is_started_anew_and_a_second_signal_kills(
     running.process.send_signal(signal.SIGINT)
     assert running.process.wait(40) == 1
     assert psutil.wait_procs(family, timeout=60)[1] == []
+
+
+def test_a_killed_worker_process_costs_its_sibling_nothing(
+    running: Running, provider: ProviderServer, connection: Connection
+) -> None:
+    """Dramatiq's own command stops every child when one dies."""
+    first, second = eventually(running.workers, what="two worker processes")
+    eventually(lambda: workers(connection) == 2, what="both leases")
+    first.kill()
+    runs = [enqueue_lens_run(connection, model="gpt-4o", inputs={"prompt": "hi"}) for _ in range(5)]
+    succeeded = "SELECT count(*) FROM execution.runs WHERE status = 'succeeded'"
+    eventually(lambda: call(connection, succeeded) == len(runs), what="the runs")
+    assert second.is_running()
+    assert {call(connection, _WORKER_OF, run) for run in runs} == {f"{socket.gethostname()}:2"}
+    (started,) = eventually(lambda: running.logged("process started")[4:], what="another worker process")
+    assert started["process"] == "worker.1"
+    assert not running.logged("stopping")
+
+
+def test_a_worker_process_that_is_told_twice_finishes_its_jobs(
+    running: Running, provider: ProviderServer, connection: Connection
+) -> None:
+    """Heroku sends SIGTERM to every process of a dyno, so each hears it from its supervisor as well."""
+    processes = eventually(running.workers, what="two worker processes")
+    eventually(lambda: workers(connection) == 2, what="both leases")
+    provider.hold()
+    run = enqueue_lens_run(connection, model="gpt-4o", inputs={"prompt": "hi"})
+    provider.wait_for_calls(1)
+    for process in processes:
+        process.terminate()
+    running.process.terminate()
+    eventually(lambda: running.logged("stopping"), what="the beginning of the end")
+    for process in processes:
+        process.terminate()
+    provider.release()
+    assert running.process.wait(40) == 0
+    assert call(connection, "SELECT status FROM execution.runs WHERE id = %s", run) == "succeeded"
+    assert len(provider.calls) == 1
+
+
+def test_one_kind_of_process_can_be_run_alone(
+    dsn: str, seeded: Seeded, tmp_path: Path, connection: Connection
+) -> None:
+    with Running(tmp_path, {"DATABASE_URL": dsn}, "worker", "--processes", "3", "--threads", "2") as fleet:
+        eventually(lambda: workers(connection) == 3, what="three leases")
+        assert {event["process"] for event in fleet.logged("process started")} == {
+            "worker.1",
+            "worker.2",
+            "worker.3",
+        }
 
 
 def test_nothing_outlives_a_killed_supervisor_and_nothing_listens(running: Running) -> None:

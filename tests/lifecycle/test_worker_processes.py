@@ -214,14 +214,15 @@ def test_heartbeats_are_written_and_the_last_one_says_stopping(
     [
         ({"DATABASE_URL": "mysql://nowhere"}, "DATABASE_URL: must begin with"),
         ({"WORKER_PROVIDER_TIMEOUT_MS": "soon"}, "WORKER_PROVIDER_TIMEOUT_MS"),
-        ({"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}, "the database can't be reached"),
+        ({"DATABASE_URL": "{dsn}-that-nobody-made"}, "does not exist"),
     ],
-    ids=["wrong", "no number", "unreachable"],
+    ids=["wrong", "no number", "no such database"],
 )
 def test_a_setting_that_can_not_work_is_one_line(
-    environment: dict[str, str], said: str, workers: Fleet
+    environment: dict[str, str], said: str, workers: Fleet, dsn: str
 ) -> None:
-    assert workers.start(**environment).wait() != 0
+    given = {name: value.format(dsn=dsn) for name, value in environment.items()}
+    assert workers.start(**given).wait() != 0
     log = workers.log_path.read_text()
     assert said in log
     assert "Traceback" not in log
@@ -240,6 +241,29 @@ def test_code_that_is_newer_than_the_schema_says_so_and_takes_no_work(
     assert "Undefined" not in log
     assert "Traceback" not in log
     assert status_of(connection, run) == "queued"
+
+
+def test_a_worker_that_starts_while_postgres_is_away_waits_for_it(
+    provider: ProviderServer, workers: Fleet
+) -> None:
+    with (
+        TemporaryDirectory(dir=default_test_directory()) as data,
+        EmbeddedPostgres(Path(data) / "server") as server,
+    ):
+        migrate(server.dsn, platform=True)
+        seed(server.dsn)
+        session = connect_as_worker(server.dsn)
+        run = queue_run(session)
+        session.close()
+        server.stop()
+        workers.start(DATABASE_URL=server.dsn)
+        waits = "waiting for the database"
+        eventually(lambda: waits in workers.log_path.read_text(), what="word of the wait")
+        server.start()
+        session = eventually(lambda: _reconnect(server.dsn), what="the server's return")
+        wait_for_success(session, run)
+        session.close()
+        assert workers.log_path.read_text().count(waits) == 1
 
 
 def test_a_restart_of_postgres_in_mid_run_costs_nothing(provider: ProviderServer, workers: Fleet) -> None:

@@ -16,7 +16,7 @@ LINKS = r"\]\((?!https?:)([^)\s]+)\)"
 MODULES = r"python -m (bench\.[a-z_]+|realtime)"
 TARGETS = r"`make ([a-z-]+)"
 SETTINGS = r"\b(?:WORKER|PLATFORM_API|FEATURE|SUPABASE)_[A-Z0-9_]+\b"
-STARTS = r"dramatiq app\.actors --processes \d+ --threads \d+"
+STARTS = r"lf-worker run worker --processes \d+ --threads \d+"
 
 each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 

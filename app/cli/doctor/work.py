@@ -50,7 +50,7 @@ def check_workers(patient: Patient) -> Iterator[Finding]:
         Level.BROKEN,
         "no process holds a lease",
         "nothing takes work",
-        "start the `worker` process: dramatiq app.actors --processes 2 --threads 32",
+        "start the `worker` process: lf-worker run worker",
     )
 
 
