@@ -61,6 +61,8 @@ class Call:
     #: What is set aside for it, and whether it certainly cost nothing.
     hold: UUID | None = None
     is_free: bool = False
+    #: Whose job made it, where that is known.
+    owner: str | None = None
     #: The ticket of the place that it took under a limit, unless a message stands for it.
     passage: UUID | None = None
 
@@ -86,13 +88,19 @@ def observe_calls(observe: Callable[[Call], None]) -> Callable[[], None]:
     return stop
 
 
-_collected: ContextVar[list[Call] | None] = ContextVar("collected_calls", default=None)
+@dataclass(frozen=True)
+class _Collection:
+    calls: list[Call]
+    owner: str | None
+
+
+_collected: ContextVar[_Collection | None] = ContextVar("collected_calls", default=None)
 
 
 @contextmanager
-def collect_calls(into: list[Call]) -> Iterator[None]:
-    """Add every call that this thread makes during the block to a list."""
-    before = _collected.set(into)
+def collect_calls(into: list[Call], owner: str | None = None) -> Iterator[None]:
+    """Add every call that this thread makes during the block to a list, as the owner's."""
+    before = _collected.set(_Collection(into, owner))
     try:
         yield
     finally:
@@ -101,7 +109,8 @@ def collect_calls(into: list[Call]) -> Iterator[None]:
 
 def unsettled_calls() -> list[Call]:
     """The calls that are collected on this thread for which something is still set aside."""
-    return [call for call in tuple(_collected.get() or ()) if call.hold]
+    collection = _collected.get()
+    return [call for call in tuple(collection.calls) if call.hold] if collection else []
 
 
 @contextmanager
@@ -118,7 +127,8 @@ def measured(
     `ceiling` is the most that the call can take; without one it costs nothing. Raises, before anything is
     sent, what the open purse does: `GiveUp` where it can't be paid for, `PutBack` where it can't be yet.
     """
-    call = Call(provider, model, purpose, key)
+    collection = _collected.get()
+    call = Call(provider, model, purpose, key, owner=collection.owner if collection else None)
     purse = open_purse()
     if ceiling and purse:
         call.hold = purse.hold(provider, model, key, ceiling())
@@ -135,9 +145,8 @@ def measured(
     finally:
         call.ended = time.monotonic()
         call.duration_ms = round((call.ended - began) * 1000)
-        calls = _collected.get()
-        if calls is not None:
-            calls.append(call)
+        if collection is not None:
+            collection.calls.append(call)
         for observe in _observers:
             observe(call)
 

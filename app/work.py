@@ -44,6 +44,9 @@ log = structlog.get_logger(__name__)
 #: A job whose database went away is tried again after this; its message waits in the table meanwhile.
 DATABASE_PAUSE_SECONDS = 1.0
 
+#: What the rows of the kinds call whoever a job is done for.
+_OWNERS = ("requester_lenser_id", "owner_lenser_id")
+
 
 def work(
     kind: str,
@@ -109,7 +112,7 @@ def _run_ticket(kind: Kind, hint: str | None) -> None:
         return
     with (
         open_claims.track(kind, claim),
-        collect_calls(claim.calls),
+        collect_calls(claim.calls, _owner(claim.job)),
         limits.passage_of(claim),
         budgets.purse_of(claim, kind.time_limit_ms / 1000),
         structlog.contextvars.bound_contextvars(kind=kind.name, job=str(claim.job_id), attempt=claim.attempt),
@@ -135,6 +138,11 @@ def _is_still_ours(claim: Claim[Any]) -> bool:
     except (*CONNECTION_ERRORS, DatabaseError) as error:
         log.warning("the claim stays open until the message comes again", error=str(error).strip())
     return True
+
+
+def _owner(row: dict[str, Any]) -> str | None:
+    """Whose job a claimed row is, for what is counted by owner."""
+    return next((row[name] for name in _OWNERS if row.get(name)), None)
 
 
 def _record(message: dramatiq.Message[Any], claim: Claim[Any]) -> JobRecord:

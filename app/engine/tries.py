@@ -122,7 +122,7 @@ class Trier:
         try:
             work = prepare(start, self._inputs)
             labels = dict(work.labels)
-            with collect_calls(calls):
+            with collect_calls(calls, self._models.owner):
                 given = self._run_node(work, resumed)
                 result = NodeResult(NodeStatus.COMPLETED, stored_output(given))
         except Park as park:

@@ -43,7 +43,7 @@ class LimitKeeper(Middleware):
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._counts: dict[tuple[str, str], _Count] = defaultdict(_Count)
+        self._counts: dict[tuple[str, str, str, str], _Count] = defaultdict(_Count)
         self._learnt: dict[tuple[str, str, str], Learnt] = {}
         self._guard = threading.Lock()
         self._stopping = threading.Event()
@@ -66,7 +66,7 @@ class LimitKeeper(Middleware):
         """Count a call, and pass on what can't wait."""
         count_call(call)
         with self._guard:
-            count = self._counts[call.provider, call.model]
+            count = self._counts[call.provider, call.model, call.key, call.owner or ""]
             count.calls += 1
             if call.failure and provider_failed(call) and not was_interrupted():
                 count.failures += 1
@@ -87,8 +87,8 @@ class LimitKeeper(Middleware):
         if not counted:
             return
         told = [
-            {"provider": provider, "model": model, **vars(count)}
-            for (provider, model), count in counted.items()
+            {"provider": provider, "model": model, "key": key, "owner": owner, **vars(count)}
+            for (provider, model, key, owner), count in counted.items()
         ]
         config = self._settings
         _attempt(

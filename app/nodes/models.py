@@ -52,10 +52,12 @@ class Models:
 
     def __init__(self, database: Database, run: Customer) -> None:
         self.lenses = Lenses(database, run.ai_lenser_id)
+        #: Whose calls these are: what is counted by owner is counted for it.
+        self.owner = str(run.owner_lenser_id or "")
         self._database = database
         self._run = run
         self._found = Memo(self._find)
-        self._is_bound = Together(lambda: limits.is_bound(database, str(run.owner_lenser_id)))
+        self._is_bound = Together(lambda: limits.is_bound(database, self.owner))
         self._usages: dict[NodeId, Usage] = {}
         self._guard = threading.Lock()
 
@@ -126,9 +128,7 @@ class Models:
         return limits.passage(
             self._database,
             uuid5(self._run.run_id, call),
-            limits.Quota(
-                model.provider, model.key, providers.key_ref(key), str(self._run.owner_lenser_id or "")
-            ),
+            limits.Quota(model.provider, model.key, providers.key_ref(key), self.owner),
             hold_seconds=deadline_seconds,
             patience_seconds=patience_seconds,
         )

@@ -80,7 +80,9 @@ class Discussion:
         self._team = gather_team(database, run)
         self._everybody = everybody(run)
         self._minutes = Minutes(database, hold)
-        self._voices = Voices(database, Models(database, run), self._everybody)
+        models = Models(database, run)
+        self._owner = models.owner
+        self._voices = Voices(database, models, self._everybody)
         self._crew = crew
         self._deadline = time.monotonic() + settings().team_run_timeout_ms / 1000
         self._at_work: set[Turn] = set()
@@ -123,7 +125,7 @@ class Discussion:
 
     def _speak(self, turn: Turn, prompt: str) -> Spoke:
         seconds = settings().provider_timeout_ms / 1000
-        with collect_calls(self._minutes.calls):
+        with collect_calls(self._minutes.calls, self._owner):
             answer = self._voices.ask(turn.call, turn.member, providers.Prompt(prompt), seconds)
         return Spoke(turn, answer)
 

@@ -50,10 +50,14 @@ def pass_time(connection: Connection, seconds: float) -> None:
             )
 
 
-def record(connection: Connection, calls: int, failures: int) -> None:
+def record(
+    connection: Connection, calls: int, failures: int, key: str = "platform", owner: str = "ada"
+) -> None:
     told = {
         "provider": "openai",
         "model": "gpt-4o",
+        "key": key,
+        "owner": owner,
         "calls": calls,
         "failures": failures,
         "error_code": "provider.unavailable",
@@ -438,6 +442,52 @@ def test_a_try_that_is_never_heard_of_again_is_followed_by_another(connection: C
     assert take(connection) == 0
     pass_time(connection, 60)
     assert take(connection) == 0
+
+
+def test_failures_of_one_owner_stop_nobody_else(connection: Connection) -> None:
+    record(connection, calls=40, failures=40)
+    assert take(connection) > 0
+    assert take(connection, owner="grace") == 0
+    assert take(connection, key=str(uuid4())) == 0
+
+
+def test_failures_with_a_persons_own_key_stop_that_key_only(connection: Connection) -> None:
+    key = str(uuid4())
+    record(connection, calls=40, failures=40, key=key)
+    assert take(connection, key=key) > 0
+    assert take(connection, key=str(uuid4())) == 0
+    assert take(connection) == 0
+
+
+def test_failures_of_several_owners_stop_everybody(connection: Connection) -> None:
+    record(connection, calls=5, failures=5)
+    record(connection, calls=4, failures=4, owner="grace")
+    assert take(connection, owner="edsger") == 0
+    record(connection, calls=1, failures=1, key=str(uuid4()), owner="barbara")
+    assert take(connection, owner="edsger") > 0
+    assert take(connection, key=str(uuid4())) > 0
+
+
+def test_one_failure_beside_many_of_somebody_else_stops_nobody_but_that_one(connection: Connection) -> None:
+    record(connection, calls=40, failures=40)
+    record(connection, calls=1, failures=1, owner="grace")
+    assert take(connection, owner="grace") == 0
+
+
+def test_a_success_closes_the_breaker_of_everybody_and_leaves_that_of_another_person(
+    connection: Connection,
+) -> None:
+    for owner in ("ada", "grace"):
+        record(connection, calls=10, failures=10, owner=owner)
+    pass_time(connection, 15)
+    assert take(connection, owner="edsger") == 0
+    record(connection, calls=1, failures=0, owner="edsger")
+    assert take(connection, owner="barbara") == 0
+    pass_time(connection, 1)
+    assert take(connection, owner="ada") == 0
+    record(connection, calls=1, failures=1, owner="ada")
+    assert take(connection, owner="ada") > 0
+    assert take(connection, owner="barbara") == 0
 
 
 def test_as_many_successes_keep_a_breaker_closed(connection: Connection) -> None:

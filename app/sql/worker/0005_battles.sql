@@ -106,6 +106,7 @@ LANGUAGE sql STABLE SET search_path = '' AS $$
             SELECT p.version_id FROM agents.lens_bindings p
             WHERE p.ai_lenser_id = a.id AND p.is_default AND 'personality' = ANY (p.category_tags) LIMIT 1),
         'memory_mode', b.lenser_battle_policy ->> 'memory_mode',
+        'owner_lenser_id', b.creator_lenser_id,
         'battle_problem', worker.fn_battle_problem(j.battle_id, j.contender_id))
     FROM battles.battle_execution_jobs j
     JOIN battles.battles b ON b.id = j.battle_id

@@ -114,6 +114,8 @@ CREATE TABLE worker.provider_pauses (
 CREATE TABLE worker.breakers (
     provider text NOT NULL,
     model text NOT NULL,
+    -- whose calls it stops: '*' everybody's, else those of one person (worker.fn_breaker_scope)
+    scope text NOT NULL DEFAULT '*',
     state text NOT NULL DEFAULT 'closed' CHECK (state IN (
         'closed',    -- all may call
         'open',      -- nobody may before retry_at
@@ -124,18 +126,26 @@ CREATE TABLE worker.breakers (
     opened_at timestamptz,
     retry_at timestamptz,
     error_code text,
-    PRIMARY KEY (provider, model)
+    PRIMARY KEY (provider, model, scope)
 );
 
--- Calls and those that failed by the provider's fault, in slots of five seconds.
+-- Calls and those that failed by the provider's fault, in slots of five seconds. The owner is '' where nobody knows it.
 CREATE TABLE worker.call_counts (
     provider text NOT NULL,
     model text NOT NULL,
+    key text NOT NULL,
+    owner text NOT NULL,
     slot timestamptz NOT NULL,
     calls integer NOT NULL,
     failures integer NOT NULL,
-    PRIMARY KEY (provider, model, slot)
+    PRIMARY KEY (provider, model, key, owner, slot)
 );
+
+-- The breaker of one person's calls: a key of their own has its own, and with the platform's key it is the owner's.
+CREATE FUNCTION worker.fn_breaker_scope(p_key text, p_owner text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = '' AS $$
+    SELECT CASE p_key WHEN 'platform' THEN concat('platform:', p_owner) ELSE p_key END
+$$;
 
 -- The one name of a provider that has several.
 CREATE FUNCTION worker.fn_provider_name(p_provider text) RETURNS text
@@ -158,30 +168,33 @@ END $$;
 
 -- Milliseconds for which a breaker or a pause forbids a call, spread a little; 0 when none does. The call
 -- that finds a breaker's time up is the one that tries; the others look again soon.
-CREATE FUNCTION worker.fn_forbidden_ms(p_provider text, p_model text, p_key text) RETURNS integer
+CREATE FUNCTION worker.fn_forbidden_ms(p_provider text, p_model text, p_key text, p_owner text) RETURNS integer
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
+    v_scopes text[] := ARRAY['*', worker.fn_breaker_scope(p_key, p_owner)];
     v_until timestamptz;
-    v_breaker worker.breakers;
+    v_is_tried boolean;
 BEGIN
     SELECT max(p.until) INTO v_until FROM worker.provider_pauses p
     WHERE p.provider = p_provider AND p.model IN ('*', p_model) AND p.key = p_key AND p.until > clock_timestamp();
     IF v_until IS NULL THEN
-        SELECT * INTO v_breaker FROM worker.breakers b
-        WHERE b.provider = p_provider AND b.model = p_model AND b.state <> 'closed';
-        IF NOT FOUND THEN
+        SELECT max(b.retry_at), bool_and(b.state = 'half_open') INTO v_until, v_is_tried FROM worker.breakers b
+        WHERE b.provider = p_provider AND b.model = p_model AND b.scope = ANY (v_scopes) AND b.state <> 'closed';
+        IF v_until IS NULL THEN
             RETURN 0;
         END IF;
-        UPDATE worker.breakers b SET state = 'half_open', retry_at = clock_timestamp() + interval '60 seconds'
-        WHERE b.provider = p_provider AND b.model = p_model AND b.state <> 'closed'
-          AND b.retry_at <= clock_timestamp();
-        IF FOUND THEN
-            RETURN 0;
+        IF v_until <= clock_timestamp() THEN
+            UPDATE worker.breakers b SET state = 'half_open', retry_at = clock_timestamp() + interval '60 seconds'
+            WHERE b.provider = p_provider AND b.model = p_model AND b.scope = ANY (v_scopes)
+              AND b.state <> 'closed' AND b.retry_at <= clock_timestamp();
+            IF FOUND THEN
+                RETURN 0;
+            END IF;
+            v_is_tried := true;
         END IF;
-        IF v_breaker.state = 'half_open' OR v_breaker.retry_at <= clock_timestamp() THEN
+        IF v_is_tried THEN
             RETURN 1000 + random() * 4000;
         END IF;
-        v_until := v_breaker.retry_at;
     END IF;
     RETURN greatest(1, ceil(extract(epoch FROM v_until - clock_timestamp()) * 1000)
                        + random() * least(2000, extract(epoch FROM v_until - clock_timestamp()) * 100));
@@ -480,7 +493,7 @@ CREATE FUNCTION worker.take_passage(
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     v_provider text := worker.fn_provider_name(p_provider);
-    v_forbidden_ms integer := worker.fn_forbidden_ms(v_provider, p_model, p_key);
+    v_forbidden_ms integer := worker.fn_forbidden_ms(v_provider, p_model, p_key, p_owner);
     v_place record;
     v_goes_first boolean;
     v_limit record;
@@ -697,8 +710,48 @@ BEGIN
         p_ticket, p_provider, p_model, p_key, p_owner, p_hold_seconds) ELSE 0 END;
 END $$;
 
--- Take in what calls came to: [{provider, model, calls, failures, error_code}]. A breaker opens when at least
--- p_min_calls of the window were made and p_failure_rate of them failed; each time in a row for twice as long.
+-- Open a breaker where the window's calls and failures say so, each time in a row for twice as long; one that is
+-- being tried opens again with p_try_failed.
+CREATE FUNCTION worker.fn_open_breaker(
+    p_provider text, p_model text, p_scope text, p_is_due boolean, p_try_failed boolean,
+    p_open_seconds double precision, p_error_code text
+) RETURNS void
+LANGUAGE sql SET search_path = '' AS $$
+    INSERT INTO worker.breakers AS b (provider, model, scope, state, openings, opened_at, retry_at, error_code)
+    SELECT p_provider, p_model, p_scope, 'open', 1, clock_timestamp(),
+           clock_timestamp() + p_open_seconds * interval '1 second', p_error_code
+    WHERE p_is_due OR p_try_failed AND EXISTS (
+        SELECT FROM worker.breakers o WHERE o.provider = p_provider AND o.model = p_model AND o.scope = p_scope
+            AND o.state = 'half_open')
+    ON CONFLICT (provider, model, scope) DO UPDATE
+    SET state = 'open', openings = b.openings + 1, opened_at = clock_timestamp(),
+        retry_at = clock_timestamp() + least(600, p_open_seconds * 2 ^ least(b.openings, 10)) * interval '1 second',
+        error_code = excluded.error_code
+    WHERE b.state <> 'open'
+$$;
+
+-- A call came through: close the breakers that it tried, and forget what opened them.
+CREATE FUNCTION worker.fn_close_breakers(p_provider text, p_model text, p_key text, p_owner text) RETURNS void
+LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    v_scope text;
+BEGIN
+    FOR v_scope IN
+        UPDATE worker.breakers b
+        SET state = 'closed', openings = 0, opened_at = NULL, retry_at = NULL, error_code = NULL
+        WHERE b.provider = p_provider AND b.model = p_model AND b.state = 'half_open'
+          AND b.scope IN ('*', worker.fn_breaker_scope(p_key, p_owner))
+        RETURNING b.scope
+    LOOP
+        DELETE FROM worker.call_counts c
+        WHERE c.provider = p_provider AND c.model = p_model
+          AND v_scope IN ('*', worker.fn_breaker_scope(c.key, c.owner));
+    END LOOP;
+END $$;
+
+-- Take in what calls came to: [{provider, model, key, owner, calls, failures, error_code}]. A breaker opens when at
+-- least p_min_calls of the window were made and p_failure_rate of them failed: one person's by that person's calls.
+-- Everybody's counts at most half of p_min_calls of each owner, so that it takes several to open it.
 CREATE FUNCTION worker.record_calls(
     p_calls jsonb, p_window_seconds double precision, p_min_calls integer, p_failure_rate double precision,
     p_open_seconds double precision
@@ -707,42 +760,44 @@ LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     v_told record;
     v_window record;
+    v_most double precision := greatest(1, p_min_calls / 2.0);
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
     FOR v_told IN
         SELECT c.* FROM jsonb_to_recordset(p_calls) AS c (
-            provider text, model text, calls integer, failures integer, error_code text)
-        ORDER BY c.provider, c.model
+            provider text, model text, key text, owner text, calls integer, failures integer, error_code text)
+        ORDER BY c.provider, c.model, c.key, c.owner
     LOOP
-        INSERT INTO worker.call_counts AS c (provider, model, slot, calls, failures)
-        VALUES (v_told.provider, v_told.model, date_bin('5 seconds', clock_timestamp(), '2000-01-01'),
-                v_told.calls, v_told.failures)
-        ON CONFLICT (provider, model, slot) DO UPDATE
+        INSERT INTO worker.call_counts AS c (provider, model, key, owner, slot, calls, failures)
+        VALUES (v_told.provider, v_told.model, v_told.key, v_told.owner,
+                date_bin('5 seconds', clock_timestamp(), '2000-01-01'), v_told.calls, v_told.failures)
+        ON CONFLICT (provider, model, key, owner, slot) DO UPDATE
         SET calls = c.calls + excluded.calls, failures = c.failures + excluded.failures;
         IF v_told.failures < v_told.calls THEN
-            UPDATE worker.breakers b
-            SET state = 'closed', openings = 0, opened_at = NULL, retry_at = NULL, error_code = NULL
-            WHERE b.provider = v_told.provider AND b.model = v_told.model AND b.state = 'half_open';
-            IF FOUND THEN
-                DELETE FROM worker.call_counts c WHERE c.provider = v_told.provider AND c.model = v_told.model;
-            END IF;
+            PERFORM worker.fn_close_breakers(v_told.provider, v_told.model, v_told.key, v_told.owner);
         END IF;
         CONTINUE WHEN v_told.failures = 0;
-        SELECT coalesce(sum(c.calls), 0) AS calls, coalesce(sum(c.failures), 0) AS failures INTO v_window
-        FROM worker.call_counts c
-        WHERE c.provider = v_told.provider AND c.model = v_told.model
-          AND c.slot > clock_timestamp() - p_window_seconds * interval '1 second';
-        INSERT INTO worker.breakers AS b (provider, model, state, openings, opened_at, retry_at, error_code)
-        SELECT v_told.provider, v_told.model, 'open', 1, clock_timestamp(),
-               clock_timestamp() + p_open_seconds * interval '1 second', v_told.error_code
-        WHERE EXISTS (SELECT FROM worker.breakers o WHERE o.provider = v_told.provider
-                      AND o.model = v_told.model AND o.state = 'half_open' AND v_told.failures = v_told.calls)
-           OR (v_window.calls >= p_min_calls AND v_window.failures >= p_failure_rate * v_window.calls)
-        ON CONFLICT (provider, model) DO UPDATE
-        SET state = 'open', openings = b.openings + 1, opened_at = clock_timestamp(),
-            retry_at = clock_timestamp() + least(600, p_open_seconds * 2 ^ least(b.openings, 10)) * interval '1 second',
-            error_code = excluded.error_code
-        WHERE b.state <> 'open';
+        WITH counted AS (
+            SELECT c.key, c.owner, sum(c.calls) AS calls, sum(c.failures) AS failures FROM worker.call_counts c
+            WHERE c.provider = v_told.provider AND c.model = v_told.model
+              AND c.slot > clock_timestamp() - p_window_seconds * interval '1 second'
+            GROUP BY c.key, c.owner
+        ), owners AS (
+            SELECT sum(c.calls) AS calls, sum(c.failures) / sum(c.calls)::double precision AS rate FROM counted c
+            GROUP BY coalesce(nullif(c.owner, ''), c.key)
+        )
+        SELECT own.calls, own.failures,
+               coalesce((SELECT sum(least(o.calls, v_most)) FROM owners o), 0) AS all_calls,
+               coalesce((SELECT sum(least(o.calls, v_most) * o.rate) FROM owners o), 0) AS all_failures
+        INTO v_window
+        FROM (SELECT coalesce(sum(c.calls), 0) AS calls, coalesce(sum(c.failures), 0) AS failures FROM counted c
+              WHERE worker.fn_breaker_scope(c.key, c.owner) = worker.fn_breaker_scope(v_told.key, v_told.owner)) AS own;
+        PERFORM worker.fn_open_breaker(
+            v_told.provider, v_told.model, scope.name, scope.calls >= p_min_calls AND
+            scope.failures >= p_failure_rate * scope.calls, v_told.failures = v_told.calls, p_open_seconds,
+            v_told.error_code)
+        FROM (VALUES (worker.fn_breaker_scope(v_told.key, v_told.owner), v_window.calls, v_window.failures),
+                     ('*', v_window.all_calls, v_window.all_failures)) AS scope (name, calls, failures);
     END LOOP;
 END $$;
 
@@ -892,7 +947,7 @@ CREATE VIEW worker.hindrances AS
     SELECT p.provider, p.model, p.key, 'pause', NULL, extract(epoch FROM p.until - now()), NULL
     FROM worker.provider_pauses p WHERE p.until > now()
     UNION ALL
-    SELECT b.provider, b.model, NULL, 'breaker ' || replace(b.state, '_', ' '), NULL,
+    SELECT b.provider, b.model, nullif(b.scope, '*'), 'breaker ' || replace(b.state, '_', ' '), NULL,
            greatest(0, extract(epoch FROM b.retry_at - now())), b.error_code
     FROM worker.breakers b WHERE b.state <> 'closed';
 COMMENT ON VIEW worker.hindrances IS 'What keeps calls to AI providers waiting.';
