@@ -13,6 +13,7 @@ from app.deadlines import GivesUpOverdueJobs
 from app.heartbeat import Heartbeat
 from app.interruption import StopsLostWork
 from app.limits import LimitKeeper
+from app.memory_watch import EndsBeforeMemoryDoes
 from app.open_claims import open_claims
 from app.settings import Settings
 from app.shutdown import ShutdownNotices
@@ -72,6 +73,7 @@ def build_broker(
             LimitKeeper(configured),
             VacuumsOwnTables(configured),
             ShutdownNotices(),
+            EndsBeforeMemoryDoes(configured),
             alerts.FlushAlerts(),
             StopsLostWork(configured),
             telemetry.Telemetry(configured),

@@ -12,6 +12,7 @@ from typing import Annotated
 import structlog
 import typer
 
+from app import memory
 from app.cli.once import become_once
 from app.errors import ProcessFailed
 from app.processes import ProcessType, Supervisor, shell_command, with_programs
@@ -25,6 +26,13 @@ log = structlog.get_logger(__name__)
 DEFAULT_GRACE_SECONDS = 29.0
 #: What a worker process needs of it to hand back what it has not finished.
 HAND_BACK_SECONDS = 4.0
+
+
+#: glibc gives every thread a heap of its own by default, each of which keeps what its largest job has had.
+ARENAS = {"MALLOC_ARENA_MAX": "2"}
+
+#: The share of a machine's memory that worker processes may have; the rest is for those beside them.
+WORKERS_SHARE = 0.8
 
 
 class Kind(StrEnum):
@@ -54,10 +62,12 @@ def run(  # options of a command
     before the grace time is over are handed back. Exit code 0 if all ended well when told to, 1 if one
     didn't, 2 if the settings or the database can't be used.
     """
-    environment = with_programs(os.environ)
+    environment = {**ARENAS, **with_programs(os.environ)}
     if migrate:
         _migrate(environment)
     settings = prepare()
+    if settings.memory_limit_mb is None:
+        environment |= _memory_share(processes)
     if settings.worker_once:
         become_once(f"--threads={threads}")
     wanted = [kind for kind in Kind if not kinds or kind in kinds]
@@ -79,6 +89,14 @@ def _types(kind: Kind, processes: int, threads: int, shutdown_seconds: float) ->
         ProcessType(f"worker.{number}", f"env WORKER_PROCESS_NUMBER={number} {work}")
         for number in range(1, processes + 1)
     ]
+
+
+def _memory_share(processes: int) -> dict[str, str]:
+    """What each worker process may have of the machine's memory, where that is limited."""
+    limit_bytes = memory.machine_limit_bytes()
+    if limit_bytes is None:
+        return {}
+    return {"WORKER_MEMORY_LIMIT_MB": str(round(limit_bytes * WORKERS_SHARE / processes) >> 20)}
 
 
 def _migrate(environment: dict[str, str]) -> None:

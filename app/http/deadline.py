@@ -18,6 +18,8 @@ from typing import Any
 
 import httpcore2
 
+from app import memory
+from app.http.large_responses import Share
 from app.http.resolution import Resolver, system_resolver
 
 #: Longest wait for one address of a host, so that an address which swallows packets leaves time for the next.
@@ -36,17 +38,30 @@ _interrupted: set[int] = set()
 
 
 @contextmanager
-def total_deadline(seconds: float) -> Iterator[None]:
-    """Everything this thread does over the shared HTTP client inside the block ends within `seconds`."""
+def total_deadline(seconds: float, *, max_response_bytes: int | None = None) -> Iterator[None]:
+    """Everything this thread does over the shared HTTP client inside the block ends within `seconds`.
+
+    A response may have up to `max_response_bytes`; without it, what its client allows.
+    """
     outer: float | None = getattr(_call, "deadline", None)
     deadline = time.monotonic() + seconds
     _call.deadline = deadline if outer is None else min(deadline, outer)
     if outer is None:
         _interrupted.discard(threading.get_ident())
+        _call.share = Share()
+        _call.max_response_bytes = max_response_bytes
     try:
         yield
     finally:
         _call.deadline = outer
+        if outer is None and _call.share.give_back():
+            memory.give_back_soon()
+
+
+def max_response_bytes(otherwise: int) -> int:
+    """The most that a response to this thread's call may have."""
+    limit: int | None = getattr(_call, "max_response_bytes", None)
+    return otherwise if limit is None or getattr(_call, "deadline", None) is None else limit
 
 
 def interrupt(thread_id: int) -> bool:
@@ -93,6 +108,15 @@ def _left(timeout: float | None, expired: type[httpcore2.TimeoutException]) -> f
     return remaining if timeout is None else min(timeout, remaining)
 
 
+def _count(received_bytes: int) -> None:
+    """Wait for a place where a response is large; raises where none becomes free within the deadline."""
+    deadline: float | None = getattr(_call, "deadline", None)
+    if deadline is None:
+        return
+    if not _call.share.add(received_bytes, deadline - time.monotonic()):
+        raise httpcore2.ReadTimeout("too many large responses at a time")
+
+
 class DeadlineStream(httpcore2.NetworkStream):
     """A connection whose every operation is cut at the calling thread's deadline."""
 
@@ -102,7 +126,9 @@ class DeadlineStream(httpcore2.NetworkStream):
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Read what has come, at most `max_bytes`."""
         with _waiting_on(self._stream):
-            return self._stream.read(max_bytes, _left(timeout, httpcore2.ReadTimeout))
+            received = self._stream.read(max_bytes, _left(timeout, httpcore2.ReadTimeout))
+        _count(len(received))
+        return received
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send all of `buffer`."""

@@ -16,7 +16,7 @@ from app.providers.attempts import attempt, checked_key, judge_call
 from app.providers.base import Answer, Model, Prompt, ProviderModule, Reply
 from app.providers.ceilings import bounded, ceiling_of_prompt
 from app.providers.keys import key_ref, needs_key
-from app.providers.transport import limit_headers
+from app.providers.transport import MAX_TEXT_RESPONSE_BYTES, limit_headers
 from app.settings import settings
 
 _MODULES = {
@@ -59,7 +59,7 @@ def ask(model: Model, prompt: Prompt, *, key: SecretStr, deadline_seconds: float
         prompt = bounded(prompt)
         ceiling = partial(ceiling_of_prompt, prompt)
     with measured(provider, model.key, "answer", key_ref(key), ceiling=ceiling) as call:
-        with total_deadline(deadline_seconds):
+        with total_deadline(deadline_seconds, max_response_bytes=MAX_TEXT_RESPONSE_BYTES):
             reply = attempt(
                 lambda: module.complete(model, prompt, secret, deadline_seconds),
                 lambda error: judge_call(error, provider, secret),

@@ -15,6 +15,7 @@ from app.http.deadline import total_deadline
 from app.providers import outcomes
 from app.providers.fate import may_be_taken
 from app.providers.keys import check_key, key_ref, needs_key
+from app.providers.transport import MAX_TEXT_RESPONSE_BYTES
 from app.purse import Ceiling
 from app.redaction import redact, remember_secret
 
@@ -68,7 +69,7 @@ def call_once(
     secret = checked_key(key, provider)
     with (
         measured(provider, model, "answer", key_ref(key), ceiling=ceiling) as call,
-        total_deadline(deadline_seconds),
+        total_deadline(deadline_seconds, max_response_bytes=MAX_TEXT_RESPONSE_BYTES),
     ):
         result = attempt(lambda: do(secret, call), lambda error: judge_call(error, provider, secret))
     return result, call

@@ -14,10 +14,12 @@ from functools import cache
 import httpcore2
 import httpx2
 
-from app.http.deadline import DeadlineBackend
+from app.http.deadline import DeadlineBackend, max_response_bytes
 
-#: A text answer is a few kilobytes; past this the other side is broken or hostile.
+#: Media come in JSON too; past this the other side is broken or hostile.
 MAX_RESPONSE_BYTES = 32 * 1024 * 1024
+#: A text answer is a few kilobytes.
+MAX_TEXT_RESPONSE_BYTES = 4 * 1024 * 1024
 
 _KEPT_CONNECTIONS = 64
 _KEPT_SECONDS = 30.0
@@ -88,11 +90,12 @@ class _BoundedStream(httpx2.SyncByteStream):
         self._stream = stream
 
     def __iter__(self) -> Iterator[bytes]:
-        left_bytes = MAX_RESPONSE_BYTES
+        most_bytes = max_response_bytes(otherwise=MAX_RESPONSE_BYTES)
+        left_bytes = most_bytes
         for piece in self._stream:
             left_bytes -= len(piece)
             if left_bytes < 0:
-                raise httpx2.DecodingError(f"the response is longer than {MAX_RESPONSE_BYTES} bytes")
+                raise httpx2.DecodingError(f"the response is longer than {most_bytes} bytes")
             yield piece
 
     def close(self) -> None:

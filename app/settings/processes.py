@@ -39,6 +39,17 @@ class Processes(BaseModel):
         description="Number among the worker processes of one machine, set by `lf-worker run`.",
     )
 
+    memory_limit_mb: PositiveInt | None = env(
+        "WORKER_MEMORY_LIMIT_MB",
+        default=None,
+        description="A worker process with more ends in good order; unset, its share of the machine's memory.",
+    )
+
+    @property
+    def memory_limit_bytes(self) -> int | None:
+        """What one worker process may have in memory, if anything says so."""
+        return None if self.memory_limit_mb is None else self.memory_limit_mb << 20
+
     @property
     def instance_id(self) -> str:
         """The worker's id: the configured one, else the host's name."""

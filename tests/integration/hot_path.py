@@ -58,8 +58,8 @@ _FUNCTIONS = """
         SELECT worker.settle_passage(w.message, 1, 8, 0.01) FROM at_work w
     $$;
     CREATE FUNCTION pg_temp.tell() RETURNS void LANGUAGE sql AS $$
-        SELECT worker.record_calls('[{"provider": "openai", "model": "gpt-4o", "key": "platform", "owner": "ada",
-                                      "calls": 1, "failures": 0}]', 60, 10, 0.5, 15)
+        SELECT worker.record_calls('[{"provider": "openai", "model": "gpt-4o", "key": "platform",
+                                      "owner": "ada", "calls": 1, "failures": 0}]', 60, 10, 0.5, 15)
     $$;
     CREATE FUNCTION pg_temp.acknowledge() RETURNS void LANGUAGE plpgsql AS $$
     BEGIN

@@ -196,6 +196,31 @@ def test_a_worker_process_that_is_told_twice_finishes_its_jobs(
     assert len(provider.calls) == 1
 
 
+def test_a_worker_process_with_too_much_memory_finishes_its_job_and_is_replaced(
+    dsn: str, seeded: Seeded, tmp_path: Path, provider: ProviderServer, connection: Connection
+) -> None:
+    """What it has after its imports is too much already: it works until somebody looks, and ends well."""
+    environment = {
+        **provider.environment(),
+        "DATABASE_URL": dsn,
+        "OPENAI_API_KEY": "sk-lifecycle-planted-0123456789",
+        "WORKER_MEMORY_LIMIT_MB": "10",
+    }
+    provider.hold()
+    run = enqueue_lens_run(connection, model="gpt-4o", inputs={"prompt": "hi"})
+    with Running(tmp_path, environment, "worker", "--processes", "1") as running:
+        provider.wait_for_calls(1)
+        eventually(
+            lambda: running.logged("process ends since it has too much memory"), what="word of its memory"
+        )
+        provider.release()
+        ended = eventually(lambda: running.logged("process ended"), what="its end")
+        assert ended[0]["exitCode"] == 0
+        eventually(lambda: len(running.logged("process started")) > 1, what="another one")
+    assert call(connection, "SELECT status FROM execution.runs WHERE id = %s", run) == "succeeded"
+    assert len(provider.calls) == 1
+
+
 def test_one_kind_of_process_can_be_run_alone(
     dsn: str, seeded: Seeded, tmp_path: Path, connection: Connection
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from app.errors import GiveUp, RetryLater
 from app.http.deadline import DeadlineBackend, total_deadline
-from app.providers import google, outcomes, transport
+from app.providers import asking, google, outcomes
 from app.providers.transport import http_client
 
 
@@ -59,7 +59,7 @@ def test_deadlines_nest_and_the_nearer_one_holds(server):
 
 
 def test_an_endless_answer_is_cut_and_counts_as_garbage(ask_provider, monkeypatch):
-    monkeypatch.setattr(transport, "MAX_RESPONSE_BYTES", 1000)
+    monkeypatch.setattr(asking, "MAX_TEXT_RESPONSE_BYTES", 1000)
     assert ask_provider("openai", text="short").text
     for provider in ["openai", "anthropic", "google", "ollama"]:
         with pytest.raises(RetryLater) as caught:
