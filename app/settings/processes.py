@@ -42,7 +42,7 @@ class Processes(BaseModel):
     memory_limit_mb: PositiveInt | None = env(
         "WORKER_MEMORY_LIMIT_MB",
         default=None,
-        description="A worker process with more ends in good order; unset, its share of the machine's memory.",
+        description="A worker process with more ends in good order; unset, its part of the machine's.",
     )
 
     @property
