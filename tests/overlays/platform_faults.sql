@@ -199,11 +199,6 @@ BEGIN
 END
 $$;
 
--- The dispatcher writes words into the agents' log that are forbidden there, and ends in that error (23514).
-ALTER TABLE agents.action_logs DROP CONSTRAINT action_logs_result_check;
-ALTER TABLE agents.action_logs
-    ADD CONSTRAINT action_logs_result_check CHECK (result IN ('success', 'failure', 'blocked'));
-
 -- It counts all failures that a schedule ever had, as if they had come one after the other.
 CREATE OR REPLACE FUNCTION lenses.fn_consecutive_failures(p_schedule_id uuid) RETURNS bigint
 LANGUAGE sql STABLE SET search_path = '' AS $$
@@ -222,8 +217,11 @@ BEGIN
     EXECUTE replace(v_source, 'CASE WHEN v_needs_approval THEN ''pending_approval''',
                     'CASE WHEN v_needs_approval AND p_ai_lenser_id IS NULL THEN ''pending_approval''');
     v_source := pg_get_functiondef('lenses.fn_schedule_gate'::regproc);
-    EXECUTE replace(v_source, '''draft'', ''validated'', ''queued'', ''pending'', ''pending_approval'',',
-                    '''draft'', ''validated'', ''queued'', ''pending'',');
+    v_source := replace(v_source, '''draft'', ''validated'', ''queued'', ''pending'', ''pending_approval'',',
+                        '''draft'', ''validated'', ''queued'', ''pending'',');
+    -- The words for the agent's log are forbidden there, and end the dispatcher in that error (23514).
+    EXECUTE replace(replace(v_source, '''throttled''', '''skipped'''), '''blocked_by_policy''',
+                    '''budget_exceeded''');
 END
 $do$;
 

@@ -25,17 +25,23 @@ CREATE TABLE lenses.versions (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     lens_id uuid NOT NULL REFERENCES lenses.lenses ON DELETE CASCADE,
     version_number integer NOT NULL,
-    template_body text NOT NULL,  -- tokens: [[label]], or the legacy [[:<parameter id>]]
+    template_body text NOT NULL  -- tokens: [[label]], or the legacy [[:<parameter id>]]
+        CHECK (length(trim(template_body)) >= 50),
     status content.content_status NOT NULL DEFAULT 'draft',
     changelog text,
     parent_version_id uuid REFERENCES lenses.versions ON DELETE SET NULL,
     published_at timestamptz,
     created_at timestamptz NOT NULL DEFAULT now(),
-    input_contract jsonb,
-    output_contract jsonb,
-    content_hash bytea,
-    semver text,
-    UNIQUE (lens_id, version_number)
+    input_contract jsonb
+        CHECK (jsonb_typeof(input_contract) = 'object' AND jsonb_typeof(input_contract -> 'kind') = 'string'),
+    output_contract jsonb CHECK (
+        jsonb_typeof(output_contract) = 'object' AND jsonb_typeof(output_contract -> 'kind') = 'string'
+        AND jsonb_typeof(output_contract -> 'artifactKind') = 'string'
+    ),
+    content_hash bytea CHECK (octet_length(content_hash) = 32),
+    semver text CHECK (semver ~ '^[0-9]+\.[0-9]+\.[0-9]+(-[a-z0-9]+(\.[0-9]+)?)?$'),
+    UNIQUE (lens_id, version_number),
+    CHECK (status <> 'published' OR published_at IS NOT NULL)
 );
 
 CREATE UNIQUE INDEX versions_content_hash_key ON lenses.versions (content_hash)
@@ -48,14 +54,18 @@ ALTER TABLE lenses.lenses
 -- A tool says what kind of input a parameter takes.
 CREATE TABLE lenses.tools (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    key text NOT NULL UNIQUE,
-    label text,
-    description text,
-    category text NOT NULL DEFAULT 'input',
-    type text NOT NULL,
+    key text NOT NULL UNIQUE CHECK (key ~ '^[a-z][a-z0-9_]*$'),
+    label text CHECK (char_length(label) <= 120),
+    description text CHECK (char_length(description) <= 500),
+    category text NOT NULL DEFAULT 'input'
+        CHECK (category IN ('input', 'media', 'execution', 'battle', 'system')),
+    type text NOT NULL CHECK (type IN (
+        'text', 'textarea', 'json', 'number', 'integer', 'float', 'decimal', 'boolean', 'select', 'multiselect',
+        'url', 'date', 'datetime', 'file', 'files', 'execution_artifact_ids', 'battle_ids', 'media_attachment_ids'
+    )),
     required boolean NOT NULL DEFAULT true,
-    min_length integer NOT NULL DEFAULT 0,
-    max_length integer NOT NULL DEFAULT 10000,
+    min_length integer NOT NULL DEFAULT 0 CHECK (min_length >= 0),
+    max_length integer NOT NULL DEFAULT 10000 CHECK (max_length > 0),
     placeholder text,
     help_text text,
     validation_schema jsonb,
@@ -66,14 +76,17 @@ CREATE TABLE lenses.tools (
     color text,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
-    governance_class text NOT NULL DEFAULT 'public',
-    is_protected boolean NOT NULL DEFAULT false
+    governance_class text NOT NULL DEFAULT 'public'
+        CHECK (governance_class IN ('public', 'internal', 'protected', 'system')),
+    is_protected boolean NOT NULL DEFAULT false,
+    CHECK (max_length >= min_length),
+    CHECK (NOT is_protected OR governance_class IN ('protected', 'system'))
 );
 
 CREATE TABLE lenses.version_parameters (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     version_id uuid NOT NULL REFERENCES lenses.versions ON DELETE CASCADE,
-    label text NOT NULL,
+    label text NOT NULL CHECK (length(trim(label)) > 0),
     tool_id uuid NOT NULL REFERENCES lenses.tools ON DELETE SET NULL,
     optional boolean NOT NULL DEFAULT false,
     options jsonb

@@ -121,7 +121,7 @@ CREATE TABLE execution.artifacts (
     artifact_kind text NOT NULL,
     content_text text,
     content_json jsonb,
-    visibility text NOT NULL DEFAULT 'private',
+    visibility text NOT NULL DEFAULT 'private' CHECK (visibility IN ('private', 'public', 'contender_only')),
     is_primary_output boolean NOT NULL DEFAULT false,
     created_at timestamptz NOT NULL DEFAULT now(),
     output_type text,
@@ -133,7 +133,7 @@ CREATE TABLE execution.artifacts (
 
 CREATE INDEX artifacts_run_id_idx ON execution.artifacts (run_id);
 
--- A media object is a file in a bucket, a text, or a link to elsewhere: one of the three.
+-- A media object is a file in a bucket, a text, or a link to elsewhere; nothing yet while it is pending.
 CREATE TABLE media.objects (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     workspace_id uuid NOT NULL REFERENCES tenancy.workspaces,
@@ -143,29 +143,36 @@ CREATE TABLE media.objects (
     content_text text,
     external_url text,
     mime_type text,
-    media_type text NOT NULL,
+    media_type text NOT NULL
+        CHECK (media_type IN ('text', 'image', 'audio', 'video', 'document', 'json', 'binary')),
     name text NOT NULL,
     byte_size bigint,
     checksum_sha256 text,
-    visibility text NOT NULL DEFAULT 'private',
-    lifecycle_state text NOT NULL DEFAULT 'pending',
+    visibility text NOT NULL DEFAULT 'private' CHECK (visibility IN ('public', 'private', 'unlisted')),
+    lifecycle_state text NOT NULL DEFAULT 'pending'
+        CHECK (lifecycle_state IN ('pending', 'active', 'archived', 'deleted')),
     metadata jsonb NOT NULL DEFAULT '{}',
     created_by uuid REFERENCES lensers.profiles ON DELETE SET NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     request_id uuid REFERENCES execution.requests ON DELETE SET NULL,
-    duration_seconds numeric,
-    video_width integer,
-    video_height integer,
-    audio_sample_rate integer,
-    audio_channels smallint,
+    duration_seconds numeric CHECK (duration_seconds > 0 AND duration_seconds <= 300),
+    video_width integer CHECK (video_width > 0),
+    video_height integer CHECK (video_height > 0),
+    audio_sample_rate integer CHECK (audio_sample_rate > 0),
+    audio_channels smallint CHECK (audio_channels BETWEEN 1 AND 8),
     expires_at timestamptz,
     access_count integer NOT NULL DEFAULT 0,
-    CONSTRAINT objects_one_payload_check CHECK (num_nonnulls(object_key, content_text, external_url) = 1)
+    CONSTRAINT objects_payload_check CHECK (
+        (bucket IS NOT NULL AND object_key IS NOT NULL AND content_text IS NULL AND external_url IS NULL)
+        OR (content_text IS NOT NULL AND bucket IS NULL AND object_key IS NULL AND external_url IS NULL)
+        OR (external_url IS NOT NULL AND bucket IS NULL AND object_key IS NULL AND content_text IS NULL)
+        OR (bucket IS NULL AND object_key IS NULL AND content_text IS NULL AND external_url IS NULL)
+    )
 );
 
 CREATE UNIQUE INDEX objects_bucket_object_key_key ON media.objects (bucket, object_key)
-    WHERE object_key IS NOT NULL;
+    WHERE bucket IS NOT NULL AND object_key IS NOT NULL;
 
 CREATE TABLE execution.artifact_medias (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),

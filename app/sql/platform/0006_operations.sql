@@ -18,9 +18,10 @@ CREATE TABLE audit.events (
     ip_hash text,
     user_agent_hash text,
     payload jsonb NOT NULL DEFAULT '{}',
-    severity text NOT NULL DEFAULT 'info',
-    actor_type text,
-    actor_id uuid
+    severity text NOT NULL DEFAULT 'info' CHECK (severity IN ('info', 'warn', 'error', 'critical')),
+    actor_type text CHECK (actor_type IN ('lenser', 'ai_actor', 'system')),
+    actor_id uuid,
+    CHECK (NOT (actor_lenser_id IS NOT NULL AND actor_actor_id IS NOT NULL))
 );
 
 GRANT ALL ON audit.events TO service_role;
@@ -34,7 +35,7 @@ BEGIN
 END
 $$;
 
-CREATE TRIGGER fill_event_actor BEFORE INSERT ON audit.events
+CREATE TRIGGER trg_audit_events_backfill_actor BEFORE INSERT ON audit.events
     FOR EACH ROW EXECUTE FUNCTION audit.fn_fill_event_actor();
 
 CREATE FUNCTION audit.fn_refuse_delete() RETURNS trigger
@@ -44,7 +45,7 @@ BEGIN
 END
 $$;
 
-CREATE TRIGGER refuse_delete BEFORE DELETE ON audit.events
+CREATE TRIGGER trg_prevent_delete_events BEFORE DELETE ON audit.events
     FOR EACH ROW EXECUTE FUNCTION audit.fn_refuse_delete();
 
 CREATE TABLE admin.kill_switches (
@@ -55,10 +56,11 @@ CREATE TABLE admin.kill_switches (
     )),
     target_id uuid,
     operator_id uuid NOT NULL REFERENCES lensers.profiles ON DELETE RESTRICT,
-    reason text NOT NULL,
+    reason text NOT NULL CHECK (char_length(reason) >= 3),
     expires_at timestamptz,
     activated_at timestamptz NOT NULL DEFAULT now(),
-    lifted_at timestamptz
+    lifted_at timestamptz,
+    CHECK (scope = 'system' OR target_id IS NOT NULL)
 );
 
 CREATE FUNCTION public.fn_kill_switch_active(p_scope text, p_target_id uuid DEFAULT NULL) RETURNS boolean

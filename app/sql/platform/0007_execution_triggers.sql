@@ -41,7 +41,7 @@ BEGIN
 END
 $$;
 
-CREATE TRIGGER snapshot_request BEFORE INSERT ON execution.requests
+CREATE TRIGGER trg_requests_resolve_lens_snapshot BEFORE INSERT ON execution.requests
     FOR EACH ROW EXECUTE FUNCTION execution.fn_snapshot_request();
 
 CREATE FUNCTION execution.fn_audit_created_runs() RETURNS trigger
@@ -56,7 +56,7 @@ BEGIN
 END
 $$;
 
-CREATE TRIGGER audit_created_runs AFTER INSERT ON execution.runs
+CREATE TRIGGER trg_audit_execution_run_created AFTER INSERT ON execution.runs
     REFERENCING NEW TABLE AS created_runs
     FOR EACH STATEMENT EXECUTE FUNCTION execution.fn_audit_created_runs();
 
@@ -68,7 +68,7 @@ BEGIN
 END
 $$;
 
-CREATE TRIGGER stamp_completed_at BEFORE UPDATE ON execution.runs
+CREATE TRIGGER trg_runs_set_completed_at BEFORE UPDATE ON execution.runs
     FOR EACH ROW
     WHEN (NEW.status IN ('succeeded', 'failed', 'canceled', 'timed_out') AND NEW.status <> OLD.status)
     EXECUTE FUNCTION execution.fn_stamp_completed_at();
@@ -83,6 +83,6 @@ BEGIN
 END
 $$;
 
-CREATE TRIGGER audit_artifact_visibility AFTER UPDATE OF visibility ON execution.artifacts
+CREATE TRIGGER trg_audit_artifact_visibility AFTER UPDATE OF visibility ON execution.artifacts
     FOR EACH ROW WHEN (NEW.visibility <> OLD.visibility)
     EXECUTE FUNCTION execution.fn_audit_artifact_visibility();

@@ -35,7 +35,7 @@ CREATE TABLE battles.battle_execution_dead_letters (
     slot text,
     error_code text,
     error_message text,
-    attempt_count integer NOT NULL DEFAULT 1,  -- counts the first attempt too
+    attempt_count integer NOT NULL DEFAULT 1 CHECK (attempt_count >= 0),  -- counts the first attempt too
     payload jsonb NOT NULL DEFAULT '{}',
     resolved_at timestamptz,  -- when an operator had it tried again
     created_at timestamptz NOT NULL DEFAULT now()
@@ -63,14 +63,14 @@ CREATE TABLE battles.submissions (
     is_final boolean NOT NULL DEFAULT true,
     revision_of_id uuid REFERENCES battles.submissions ON DELETE SET NULL,
     metadata jsonb NOT NULL DEFAULT '{}',
-    workflow_id uuid,
+    workflow_id uuid,  -- lenses.workflows.id, whose table comes later
     submission_type text NOT NULL DEFAULT 'text',
     media_url text,
     mime_type text,
     output_modality text,
     adapter_id uuid,
     UNIQUE (battle_id, contender_id),
-    CONSTRAINT submissions_content_text_check CHECK (char_length(content_text) <= 20000),
+    CONSTRAINT submissions_content_text_check CHECK (length(content_text) <= 20000),
     CONSTRAINT submissions_content_check
         CHECK (status = 'pending' OR content_text IS NOT NULL OR content_url IS NOT NULL),
     CONSTRAINT submissions_output_modality_check
@@ -83,6 +83,8 @@ CREATE TABLE battles.submissions (
 
 CREATE UNIQUE INDEX submissions_execution_run_key ON battles.submissions (execution_run_id)
     WHERE execution_run_id IS NOT NULL;
+CREATE UNIQUE INDEX submissions_final_key ON battles.submissions (battle_id, contender_id)
+    WHERE is_final = true;
 
 CREATE TABLE battles.votes (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
@@ -96,15 +98,16 @@ CREATE TABLE battles.votes (
     weight numeric NOT NULL DEFAULT 1.0,
     is_ai_vote boolean NOT NULL DEFAULT false,
     updated_at timestamptz NOT NULL DEFAULT now(),
-    UNIQUE (battle_id, voter_lenser_id)
+    UNIQUE (battle_id, voter_lenser_id),
+    UNIQUE (battle_id, voter_lenser_id, voted_contender_id)
 );
 
 CREATE TABLE battles.vote_aggregates (
     battle_id uuid NOT NULL REFERENCES battles.battles ON DELETE CASCADE,
     contender_id uuid NOT NULL REFERENCES battles.contenders ON DELETE CASCADE,
-    raw_vote_count integer NOT NULL DEFAULT 0,
-    weighted_vote_sum numeric NOT NULL DEFAULT 0,
-    draw_count integer NOT NULL DEFAULT 0,
+    raw_vote_count integer NOT NULL DEFAULT 0 CHECK (raw_vote_count >= 0),
+    weighted_vote_sum numeric NOT NULL DEFAULT 0 CHECK (weighted_vote_sum >= 0),
+    draw_count integer NOT NULL DEFAULT 0 CHECK (draw_count >= 0),
     rank_position integer,
     updated_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (battle_id, contender_id)
@@ -112,11 +115,11 @@ CREATE TABLE battles.vote_aggregates (
 
 CREATE TABLE battles.rubric_criteria (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    rubric_id uuid NOT NULL,
+    rubric_id uuid NOT NULL REFERENCES battles.rubrics ON DELETE CASCADE,
     ordinal integer NOT NULL,
     title text NOT NULL,
     description text,
-    weight numeric NOT NULL DEFAULT 1.0,
+    weight numeric NOT NULL DEFAULT 1.0 CHECK (weight > 0),
     created_at timestamptz NOT NULL DEFAULT now(),
     UNIQUE (rubric_id, ordinal)
 );
@@ -126,7 +129,7 @@ CREATE TABLE battles.ai_judge_verdicts (
     battle_id uuid NOT NULL REFERENCES battles.battles ON DELETE CASCADE,
     contender_id uuid NOT NULL REFERENCES battles.contenders ON DELETE CASCADE,
     criterion_id uuid REFERENCES battles.rubric_criteria,
-    score numeric(4,2) NOT NULL,  -- 0 to 10
+    score numeric(4,2) NOT NULL CHECK (score BETWEEN 0 AND 10),
     rationale text,
     model_key text NOT NULL,
     run_id uuid,

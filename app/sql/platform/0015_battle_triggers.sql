@@ -18,7 +18,7 @@ BEGIN
 END
 $$;
 
-CREATE TRIGGER guard_status BEFORE UPDATE OF status ON battles.battles
+CREATE TRIGGER trg_enforce_status_transition BEFORE UPDATE OF status ON battles.battles
     FOR EACH ROW WHEN (NEW.status <> OLD.status) EXECUTE FUNCTION battles.fn_guard_status();
 
 -- Once a battle has left the draft, what it is about stays as it is.
@@ -29,7 +29,7 @@ BEGIN
 END
 $$;
 
-CREATE TRIGGER guard_structure BEFORE UPDATE ON battles.battles
+CREATE TRIGGER trg_battle_structural_immutability BEFORE UPDATE ON battles.battles
     FOR EACH ROW
     WHEN (OLD.status <> 'draft' AND (OLD.task_prompt, OLD.battle_type, OLD.max_contenders, OLD.content_type)
           IS DISTINCT FROM (NEW.task_prompt, NEW.battle_type, NEW.max_contenders, NEW.content_type))
@@ -43,9 +43,9 @@ BEGIN
 END
 $$;
 
-CREATE TRIGGER touch BEFORE UPDATE ON battles.battles
+CREATE TRIGGER trg_battles_updated_at BEFORE UPDATE ON battles.battles
     FOR EACH ROW EXECUTE FUNCTION battles.fn_touch();
-CREATE TRIGGER touch BEFORE UPDATE ON battles.submissions
+CREATE TRIGGER trg_submissions_updated_at BEFORE UPDATE ON battles.submissions
     FOR EACH ROW EXECUTE FUNCTION battles.fn_touch();
 
 CREATE FUNCTION battles.fn_record_status() RETURNS trigger
@@ -53,6 +53,16 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
 BEGIN
     INSERT INTO battles.events (battle_id, event_type, metadata)
     VALUES (NEW.id, 'status_change', jsonb_build_object('from', OLD.status, 'to', NEW.status));
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER trg_battle_status_event AFTER UPDATE OF status ON battles.battles
+    FOR EACH ROW WHEN (NEW.status <> OLD.status) EXECUTE FUNCTION battles.fn_record_status();
+
+CREATE FUNCTION battles.fn_audit_status() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
+BEGIN
     INSERT INTO audit.events (event_type, entity_schema, entity_table, entity_id, payload)
     VALUES ('battle.status_changed', 'battles', 'battles', NEW.id,
             jsonb_build_object('from', OLD.status, 'to', NEW.status));
@@ -60,8 +70,8 @@ BEGIN
 END
 $$;
 
-CREATE TRIGGER record_status AFTER UPDATE OF status ON battles.battles
-    FOR EACH ROW WHEN (NEW.status <> OLD.status) EXECUTE FUNCTION battles.fn_record_status();
+CREATE TRIGGER trg_battle_status_audit AFTER UPDATE OF status ON battles.battles
+    FOR EACH ROW WHEN (NEW.status <> OLD.status) EXECUTE FUNCTION battles.fn_audit_status();
 
 CREATE FUNCTION battles.fn_refuse_change() RETURNS trigger
 LANGUAGE plpgsql SET search_path = '' AS $$
@@ -70,7 +80,9 @@ BEGIN
 END
 $$;
 
-CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE ON battles.events
+CREATE TRIGGER trg_events_no_update BEFORE UPDATE ON battles.events
+    FOR EACH ROW EXECUTE FUNCTION battles.fn_refuse_change();
+CREATE TRIGGER trg_events_no_delete BEFORE DELETE ON battles.events
     FOR EACH ROW EXECUTE FUNCTION battles.fn_refuse_change();
 
 CREATE FUNCTION battles.fn_check_execution_run() RETURNS trigger
@@ -84,5 +96,6 @@ BEGIN
 END
 $$;
 
-CREATE TRIGGER check_execution_run BEFORE INSERT OR UPDATE OF execution_run_id ON battles.submissions
+CREATE TRIGGER trg_submissions_validate_execution_link
+    BEFORE INSERT OR UPDATE OF execution_run_id ON battles.submissions
     FOR EACH ROW WHEN (NEW.execution_run_id IS NOT NULL) EXECUTE FUNCTION battles.fn_check_execution_run();

@@ -3,14 +3,14 @@
 CREATE TABLE lenses.workflows (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     lenser_id uuid NOT NULL REFERENCES lensers.profiles ON DELETE CASCADE,
-    title text NOT NULL,
+    title text NOT NULL CHECK (char_length(trim(title)) BETWEEN 1 AND 200),
     description text,
-    visibility text NOT NULL DEFAULT 'public',
-    battle_count integer NOT NULL DEFAULT 0,
+    visibility text NOT NULL DEFAULT 'public' CHECK (visibility IN ('public', 'private', 'unlisted')),
+    battle_count integer NOT NULL DEFAULT 0 CHECK (battle_count >= 0),
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     reaction_totals jsonb NOT NULL DEFAULT '{}',
-    fork_count integer NOT NULL DEFAULT 0,
+    fork_count integer NOT NULL DEFAULT 0 CHECK (fork_count >= 0),
     parent_workflow_id uuid REFERENCES lenses.workflows ON DELETE SET NULL,
     head_version_id uuid,
     archived_at timestamptz,
@@ -21,6 +21,8 @@ CREATE TABLE lenses.workflows (
 
 ALTER TABLE battles.battles
     ADD FOREIGN KEY (workflow_id) REFERENCES lenses.workflows ON DELETE SET NULL;
+ALTER TABLE battles.submissions
+    ADD FOREIGN KEY (workflow_id) REFERENCES lenses.workflows;
 
 -- A node with a lens asks a model; what another node does stands in its config.
 CREATE TABLE lenses.workflow_nodes (
@@ -45,7 +47,7 @@ CREATE TABLE lenses.workflow_edges (
     target_node_id uuid NOT NULL REFERENCES lenses.workflow_nodes ON DELETE CASCADE,
     source_output_key text NOT NULL DEFAULT 'output',
     target_param_label text NOT NULL,
-    merge_strategy text,
+    merge_strategy text CHECK (merge_strategy IN ('last_write_wins', 'concat', 'array', 'json_object')),
     condition jsonb,
     UNIQUE (source_node_id, target_node_id, target_param_label),
     CONSTRAINT no_self_loops CHECK (source_node_id <> target_node_id)
@@ -80,12 +82,13 @@ CREATE TABLE lenses.workflow_versions (
     workflow_id uuid NOT NULL REFERENCES lenses.workflows ON DELETE CASCADE,
     version_number integer NOT NULL,
     changelog text,
-    status text NOT NULL DEFAULT 'draft',
+    status text NOT NULL DEFAULT 'draft' CHECK (status IN ('draft', 'published', 'archived', 'snapshot')),
     published_at timestamptz,
     created_by uuid REFERENCES lensers.profiles ON DELETE SET NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     snapshot_hash text,
-    UNIQUE (workflow_id, version_number)
+    UNIQUE (workflow_id, version_number),
+    CHECK (status <> 'published' OR published_at IS NOT NULL)
 );
 
 ALTER TABLE lenses.workflows
@@ -110,7 +113,8 @@ CREATE TABLE lenses.workflow_version_edges (
     source_node_id uuid NOT NULL REFERENCES lenses.workflow_version_nodes ON DELETE CASCADE,
     target_node_id uuid NOT NULL REFERENCES lenses.workflow_version_nodes ON DELETE CASCADE,
     source_output_key text NOT NULL DEFAULT 'output',
-    target_param_label text NOT NULL
+    target_param_label text NOT NULL,
+    CHECK (source_node_id <> target_node_id)
 );
 
 CREATE TABLE lenses.workflow_triggers (
@@ -128,7 +132,7 @@ CREATE TABLE lenses.workflow_triggers (
 -- Days on which schedules rest, or the only ones on which they run.
 CREATE TABLE lenses.schedule_calendars (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    lenser_id uuid NOT NULL REFERENCES lensers.profiles ON DELETE CASCADE,
+    lenser_id uuid NOT NULL,
     name text NOT NULL,
     kind text NOT NULL CHECK (kind IN ('skip_dates', 'only_dates')),
     dates date[] NOT NULL DEFAULT '{}',

@@ -52,7 +52,7 @@ CREATE TABLE lenses.workflow_runs (
     completed_at timestamptz,
     created_at timestamptz NOT NULL DEFAULT now(),
     global_model_id text,
-    budget_credits integer,
+    budget_credits integer CHECK (budget_credits >= 0),
     spent_credits integer NOT NULL DEFAULT 0 CHECK (spent_credits >= 0),
     cost_metadata jsonb NOT NULL DEFAULT '{}',
     idempotency_key text,
@@ -102,12 +102,12 @@ CREATE TABLE lenses.workflow_node_results (
     error_message text,
     started_at timestamptz,
     completed_at timestamptz,
-    input_tokens integer NOT NULL DEFAULT 0,
-    output_tokens integer NOT NULL DEFAULT 0,
-    cost_credits integer NOT NULL DEFAULT 0,
-    retry_count integer NOT NULL DEFAULT 0,
-    duration_ms integer,
-    ttfb_ms integer,
+    input_tokens integer NOT NULL DEFAULT 0 CHECK (input_tokens >= 0),
+    output_tokens integer NOT NULL DEFAULT 0 CHECK (output_tokens >= 0),
+    cost_credits integer NOT NULL DEFAULT 0 CHECK (cost_credits >= 0),
+    retry_count integer NOT NULL DEFAULT 0 CHECK (retry_count >= 0),
+    duration_ms integer CHECK (duration_ms >= 0),
+    ttfb_ms integer CHECK (ttfb_ms >= 0),
     waiting_reason text,
     resolved_input_snapshot jsonb,
     provider_route jsonb,
@@ -126,7 +126,7 @@ CREATE TABLE lenses.workflow_run_dead_letters (
     error_code text,
     error_message text,
     last_attempt_at timestamptz NOT NULL DEFAULT now(),
-    attempt_count integer NOT NULL DEFAULT 1,
+    attempt_count integer NOT NULL DEFAULT 1 CHECK (attempt_count >= 0),
     payload jsonb NOT NULL DEFAULT '{}',
     resolved_at timestamptz,
     created_at timestamptz NOT NULL DEFAULT now()
@@ -137,7 +137,7 @@ CREATE TABLE lenses.workflow_run_events (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     run_id uuid NOT NULL REFERENCES lenses.workflow_runs ON DELETE CASCADE,
     event_id bigint NOT NULL,
-    type text NOT NULL,
+    type text NOT NULL CHECK (length(trim(type)) > 0),
     payload jsonb NOT NULL DEFAULT '{}',
     created_at timestamptz NOT NULL DEFAULT now(),
     UNIQUE (run_id, event_id)
@@ -163,13 +163,16 @@ BEGIN
 END
 $$;
 
-CREATE TRIGGER add_node_cost AFTER UPDATE ON lenses.workflow_node_results
+CREATE TRIGGER trg_accumulate_node_cost AFTER UPDATE ON lenses.workflow_node_results
     FOR EACH ROW WHEN (NEW.status = 'completed' AND OLD.status <> 'completed' AND NEW.cost_credits <> 0)
     EXECUTE FUNCTION lenses.fn_add_node_cost();
 
 CREATE FUNCTION lenses.fn_audit_workflow_run() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
 BEGIN
+    IF TG_OP = 'UPDATE' AND NEW.status = OLD.status THEN
+        RETURN NULL;
+    END IF;
     INSERT INTO audit.events (event_type, entity_schema, entity_table, entity_id, actor_lenser_id, payload)
     VALUES (
         CASE WHEN TG_OP = 'INSERT' THEN 'workflow_run_created' ELSE 'workflow_run_' || NEW.status END,
@@ -179,9 +182,7 @@ BEGIN
 END
 $$;
 
-CREATE TRIGGER audit_created_run AFTER INSERT ON lenses.workflow_runs
+CREATE TRIGGER trg_audit_workflow_run AFTER INSERT OR UPDATE OF status ON lenses.workflow_runs
     FOR EACH ROW EXECUTE FUNCTION lenses.fn_audit_workflow_run();
-CREATE TRIGGER audit_changed_run AFTER UPDATE OF status ON lenses.workflow_runs
-    FOR EACH ROW WHEN (NEW.status <> OLD.status) EXECUTE FUNCTION lenses.fn_audit_workflow_run();
 
 ALTER PUBLICATION supabase_realtime ADD TABLE lenses.workflow_runs, lenses.workflow_node_results;

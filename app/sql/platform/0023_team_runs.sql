@@ -37,7 +37,7 @@ CREATE TABLE agents.agent_run_steps (
     team_member_id uuid REFERENCES agents.team_members ON DELETE SET NULL,
     workflow_node_id uuid REFERENCES lenses.workflow_nodes ON DELETE SET NULL,
     lane integer NOT NULL DEFAULT 0,
-    title text NOT NULL,
+    title text NOT NULL DEFAULT '',
     current_task text,
     recent_output_summary text,
     blocker_summary text,
@@ -62,15 +62,15 @@ CREATE TABLE agents.agent_run_events (
 CREATE TABLE agents.team_messages (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     team_run_id uuid NOT NULL REFERENCES agents.team_runs ON DELETE CASCADE,
-    from_agent_id uuid NOT NULL REFERENCES agents.ai_lensers ON DELETE CASCADE,
-    to_agent_id uuid REFERENCES agents.ai_lensers ON DELETE CASCADE,  -- NULL: to all
+    from_agent_id uuid NOT NULL,
+    to_agent_id uuid,  -- NULL: to all
     parent_message_id uuid REFERENCES agents.team_messages ON DELETE SET NULL,
     kind text NOT NULL CHECK (kind IN ('task_request', 'task_response', 'info', 'error')),
     payload jsonb NOT NULL DEFAULT '{}',
-    created_at timestamptz NOT NULL DEFAULT now()
+    occurred_at timestamptz NOT NULL DEFAULT now()
 );
 
-CREATE INDEX team_messages_run_idx ON agents.team_messages (team_run_id, created_at);
+CREATE INDEX team_messages_run_idx ON agents.team_messages (team_run_id, occurred_at);
 
 CREATE FUNCTION agents.fn_cap_messages() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
@@ -82,7 +82,7 @@ BEGIN
 END
 $$;
 
-CREATE TRIGGER cap_messages BEFORE INSERT ON agents.team_messages
+CREATE TRIGGER trg_team_messages_cap BEFORE INSERT ON agents.team_messages
     FOR EACH ROW EXECUTE FUNCTION agents.fn_cap_messages();
 
 CREATE TABLE agents.standing_approvals (
@@ -91,8 +91,10 @@ CREATE TABLE agents.standing_approvals (
     workflow_id uuid REFERENCES lenses.workflows ON DELETE CASCADE,
     gate_kind text,
     expires_at timestamptz,
+    created_by uuid NOT NULL REFERENCES lensers.profiles,
+    created_at timestamptz NOT NULL DEFAULT now(),
     revoked_at timestamptz,
-    created_at timestamptz NOT NULL DEFAULT now()
+    CHECK (workflow_id IS NOT NULL OR gate_kind IS NOT NULL)
 );
 
 -- A run whose owner approved all runs of its workflow once and for all needs no approval of its own.
@@ -111,5 +113,5 @@ BEGIN
 END
 $$;
 
-CREATE TRIGGER apply_standing_approval BEFORE INSERT ON agents.team_runs
+CREATE TRIGGER trg_team_runs_apply_standing_approval BEFORE INSERT ON agents.team_runs
     FOR EACH ROW EXECUTE FUNCTION agents.fn_apply_standing_approval();

@@ -7,7 +7,17 @@ GRANT USAGE ON SCHEMA automation TO service_role;
 CREATE TABLE IF NOT EXISTS public.notifications (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     lenser_id uuid NOT NULL REFERENCES lensers.profiles ON DELETE CASCADE,
-    type text NOT NULL,
+    type text NOT NULL CHECK (type IN (
+        'battle_result', 'battle_started', 'vote_reminder', 'template_battle_open',
+        'template_battle_published', 'vote_received', 'battle_assigned', 'battle_vote_cast',
+        'battle_joined', 'battle_won', 'battle_lost', 'battle_comment', 'follow_new', 'follow_request',
+        'follow_accepted', 'lens_reaction', 'lens_comment', 'lens_published', 'lens_forked',
+        'lens_featured', 'lens_milestone', 'workflow_published', 'workflow_forked', 'agent_update',
+        'agent_cron_result', 'agent_critical', 'agent_created', 'agent_battle_won', 'team_run_started',
+        'team_run_completed', 'team_run_failed', 'cron_run_completed', 'cron_run_failed',
+        'policy_updated', 'model_binding_changed', 'requirement_update', 'badge_awarded',
+        'leaderboard_change', 'system', 'series_round_start', 'series_complete'
+    )),
     title text NOT NULL,
     body text,
     action_url text,
@@ -30,7 +40,7 @@ CREATE TABLE automation.events (
 
 CREATE TABLE automation.trigger_rules (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    lenser_id uuid NOT NULL REFERENCES lensers.profiles ON DELETE CASCADE,
+    lenser_id uuid NOT NULL,
     name text NOT NULL,
     match_event_type text NOT NULL,
     match_filter jsonb NOT NULL DEFAULT '{}',
@@ -56,7 +66,7 @@ CREATE TABLE automation.cron_runs (
     job_name text NOT NULL,
     started_at timestamptz NOT NULL DEFAULT now(),
     finished_at timestamptz,
-    status text NOT NULL DEFAULT 'running',
+    status text NOT NULL DEFAULT 'running' CHECK (status IN ('running', 'ok', 'skipped_locked', 'error')),
     error_msg text
 );
 
@@ -75,10 +85,10 @@ BEGIN
     INSERT INTO automation.cron_runs (job_name) VALUES (p_job_name) RETURNING id INTO v_run;
     BEGIN
         EXECUTE p_sql;
-        UPDATE automation.cron_runs SET status = 'succeeded', finished_at = clock_timestamp() WHERE id = v_run;
+        UPDATE automation.cron_runs SET status = 'ok', finished_at = clock_timestamp() WHERE id = v_run;
     EXCEPTION WHEN OTHERS THEN
         UPDATE automation.cron_runs
-        SET status = 'failed', finished_at = clock_timestamp(), error_msg = SQLERRM WHERE id = v_run;
+        SET status = 'error', finished_at = clock_timestamp(), error_msg = SQLERRM WHERE id = v_run;
     END;
 END
 $$;
@@ -147,7 +157,7 @@ BEGIN
         VALUES (v_match.event_id, v_match.rule_id, 'dispatched') ON CONFLICT DO NOTHING;
         IF v_match.action_kind = 'notify' THEN
             INSERT INTO public.notifications (lenser_id, type, title, body)
-            VALUES (v_match.lenser_id, 'automation',
+            VALUES (v_match.lenser_id, 'agent_update',
                     coalesce(v_match.action_config ->> 'title', v_match.event_type), v_match.action_config ->> 'body');
         ELSIF v_match.action_kind = 'webhook' THEN
             INSERT INTO audit.webhook_outbox (event_type, payload, target_url)
@@ -187,7 +197,7 @@ EXCEPTION WHEN OTHERS THEN
 END
 $$;
 
-CREATE TRIGGER record_ended_run AFTER UPDATE OF status ON lenses.workflow_runs
+CREATE TRIGGER trg_emit_workflow_run_state AFTER UPDATE OF status ON lenses.workflow_runs
     FOR EACH ROW WHEN (NEW.status IN ('completed', 'failed', 'timed_out') AND NEW.status <> OLD.status)
     EXECUTE FUNCTION automation.fn_record_workflow_run();
 
@@ -204,9 +214,11 @@ EXCEPTION WHEN OTHERS THEN
 END
 $$;
 
-CREATE TRIGGER record_approval AFTER UPDATE OF approval_status ON agents.team_runs
-    FOR EACH ROW WHEN (NEW.approval_status IN ('approved', 'timed_out')
-                       AND NEW.approval_status <> OLD.approval_status)
+CREATE TRIGGER trg_emit_approval_granted AFTER UPDATE OF approval_status ON agents.team_runs
+    FOR EACH ROW WHEN (NEW.approval_status = 'approved' AND NEW.approval_status <> OLD.approval_status)
+    EXECUTE FUNCTION automation.fn_record_approval();
+CREATE TRIGGER trg_emit_approval_timed_out AFTER UPDATE OF approval_status ON agents.team_runs
+    FOR EACH ROW WHEN (NEW.approval_status = 'timed_out' AND NEW.approval_status <> OLD.approval_status)
     EXECUTE FUNCTION automation.fn_record_approval();
 
 ALTER PUBLICATION supabase_realtime ADD TABLE public.notifications;

@@ -80,7 +80,7 @@ BEGIN
     WHERE id = p_schedule_id;
     IF p_ai_lenser_id IS NOT NULL THEN
         INSERT INTO agents.action_logs (ai_lenser_id, action_type, context_ref_type, context_ref_id, result, metadata)
-        VALUES (p_ai_lenser_id, 'schedule_dispatch', 'workflow_schedule', p_schedule_id, p_result,
+        VALUES (p_ai_lenser_id, 'schedule_skipped', 'workflow_schedule', p_schedule_id, p_result,
                 jsonb_build_object('status', p_status));
     END IF;
 END
@@ -100,18 +100,18 @@ BEGIN
     WHERE policy.ai_lenser_id = p_ai_lenser_id;
     IF v_limit <= (SELECT spent.credits_spent FROM agents.quota_snapshots AS spent
                    WHERE spent.ai_lenser_id = p_ai_lenser_id AND spent.period_date = current_date) THEN
-        SELECT 'budget_exceeded', 'daily spending limit reached', 'budget_exceeded' INTO status, message, result;
+        SELECT 'budget_exceeded', 'daily spending limit reached', 'blocked_by_policy' INTO status, message, result;
         RETURN;
     END IF;
     IF EXISTS (SELECT FROM lenses.workflow_runs AS run
                WHERE run.schedule_id = p_schedule.id AND run.status IN (
                    'draft', 'validated', 'queued', 'pending', 'pending_approval', 'running', 'streaming', 'recovered')
     ) THEN
-        SELECT 'skipped_overlap', 'overlap_in_flight', 'skipped' INTO status, message, result;
+        SELECT 'skipped_overlap', 'overlap_in_flight', 'throttled' INTO status, message, result;
         RETURN;
     END IF;
     IF NOT lenses.fn_check_calendar(p_schedule.calendar_id) THEN
-        SELECT 'skipped_calendar', 'calendar', 'skipped' INTO status, message, result;
+        SELECT 'skipped_calendar', 'calendar', 'throttled' INTO status, message, result;
         RETURN;
     END IF;
     SELECT jsonb_build_object(
@@ -125,18 +125,18 @@ BEGIN
             SELECT run.metadata -> 'result' FROM lenses.workflow_runs AS run WHERE run.id = p_schedule.last_run_id),
             'last_24h_stats', v_stats, 'signal_rpc_result', NULL)
     ) THEN
-        SELECT 'skipped_condition', 'pre_dispatch_condition', 'skipped' INTO status, message, result;
+        SELECT 'skipped_condition', 'pre_dispatch_condition', 'throttled' INTO status, message, result;
         RETURN;
     END IF;
     IF (p_schedule.queue_policy ->> 'max_concurrent')::integer <= (
         SELECT count(*) FROM lenses.workflow_runs AS run WHERE run.schedule_id = p_schedule.id
            AND run.status IN ('pending', 'running', 'streaming', 'queued', 'pending_approval')) THEN
-        SELECT 'skipped_concurrency', 'max_concurrent', 'skipped' INTO status, message, result;
+        SELECT 'skipped_concurrency', 'max_concurrent', 'throttled' INTO status, message, result;
         RETURN;
     END IF;
     v_allowed := coalesce(p_schedule.retry_policy ->> 'max_attempts', p_schedule.retry_policy ->> 'maxRetries')::integer;
     IF v_allowed > 0 AND v_allowed < lenses.fn_consecutive_failures(p_schedule.id) THEN
-        SELECT 'skipped_max_attempts', 'max_attempts', 'skipped' INTO status, message, result;
+        SELECT 'skipped_max_attempts', 'max_attempts', 'throttled' INTO status, message, result;
     END IF;
 END
 $$;
@@ -229,9 +229,9 @@ BEGIN
         EXCEPTION
             WHEN unique_violation THEN
                 PERFORM lenses.fn_note_dispatch(
-                    v_schedule.id, v_agent, 'skipped_overlap', 'schedule_slot_exists', 'skipped');
+                    v_schedule.id, v_agent, 'skipped_overlap', 'schedule_slot_exists', 'throttled');
             WHEN OTHERS THEN
-                PERFORM lenses.fn_note_dispatch(v_schedule.id, v_agent, 'dispatch_failed', SQLERRM, 'failure');
+                PERFORM lenses.fn_note_dispatch(v_schedule.id, v_agent, 'dispatch_failed', SQLERRM, 'failed');
         END;
     END LOOP;
     RETURN v_count;

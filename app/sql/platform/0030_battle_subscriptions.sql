@@ -53,6 +53,6 @@ BEGIN
     RETURN NULL;
 END $$;
 
-CREATE TRIGGER notify_webhooks AFTER UPDATE OF status ON battles.battles
+CREATE TRIGGER trg_battles_status_webhook AFTER UPDATE OF status ON battles.battles
     FOR EACH ROW WHEN (NEW.status IS DISTINCT FROM OLD.status)
     EXECUTE FUNCTION battles.fn_notify_webhooks_of_status();

@@ -19,12 +19,13 @@ CREATE INDEX sessions_user_idx ON auth.sessions (user_id, created_at);
 CREATE INDEX votes_battle_created_idx ON battles.votes (battle_id, created_at);
 
 CREATE TABLE reputation.vote_risk_scores (
-    vote_id uuid PRIMARY KEY REFERENCES battles.votes ON DELETE CASCADE,
-    risk_score numeric NOT NULL DEFAULT 0,
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    vote_id uuid NOT NULL UNIQUE REFERENCES battles.votes ON DELETE CASCADE,
+    risk_score numeric(5,4) NOT NULL DEFAULT 0 CHECK (risk_score BETWEEN 0 AND 1),
     risk_factors text[] NOT NULL DEFAULT '{}',
     review_status text NOT NULL DEFAULT 'cleared'
         CHECK (review_status IN ('cleared', 'flagged', 'excluded', 'appealed')),
-    updated_at timestamptz NOT NULL DEFAULT now()
+    created_at timestamptz NOT NULL DEFAULT now()
 );
 
 CREATE FUNCTION battles.fn_seed_vote_risk() RETURNS trigger
@@ -35,7 +36,7 @@ BEGIN
 END
 $$;
 
-CREATE TRIGGER seed_vote_risk AFTER INSERT ON battles.votes
+CREATE TRIGGER trg_seed_vote_risk_on_insert AFTER INSERT ON battles.votes
     FOR EACH ROW EXECUTE FUNCTION battles.fn_seed_vote_risk();
 
 CREATE FUNCTION battles.fn_refuse_self_vote() RETURNS trigger
@@ -51,7 +52,7 @@ BEGIN
 END
 $$;
 
-CREATE TRIGGER refuse_self_vote BEFORE INSERT ON battles.votes
+CREATE TRIGGER trg_prevent_self_vote BEFORE INSERT ON battles.votes
     FOR EACH ROW EXECUTE FUNCTION battles.fn_refuse_self_vote();
 
 CREATE FUNCTION public.fn_worker_update_vote_risk_score(
@@ -63,7 +64,7 @@ BEGIN
     VALUES (p_vote_id, p_risk_score, p_risk_factors, p_review_status)
     ON CONFLICT (vote_id) DO UPDATE
     SET risk_score = excluded.risk_score, risk_factors = excluded.risk_factors,
-        review_status = excluded.review_status, updated_at = now();
+        review_status = excluded.review_status;
 END
 $$;
 
@@ -92,20 +93,27 @@ CREATE TABLE audit.vote_anomalies (
     resolved_by uuid REFERENCES auth.users ON DELETE SET NULL
 );
 
--- Decided by a person, `moderator_id`, or else by a machine, with its confidence.
+-- Decided by a person, `moderator_lenser_id`, or else by a machine, with its confidence.
 CREATE TABLE audit.moderation_decisions (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    entity_schema text NOT NULL,
-    entity_table text NOT NULL,
-    entity_id uuid NOT NULL,
+    occurred_at timestamptz NOT NULL DEFAULT now(),
+    target_entity_schema text NOT NULL,
+    target_entity_table text NOT NULL,
+    target_entity_id uuid NOT NULL,
     decision_type text NOT NULL
         CHECK (decision_type IN ('approved', 'rejected', 'flagged', 'removed', 'restored', 'warned')),
     reason text,
-    moderator_id uuid,
+    evidence_urls text[],
+    moderator_lenser_id uuid,
     is_ai_moderated boolean NOT NULL DEFAULT false,
-    ai_confidence numeric CHECK (ai_confidence BETWEEN 0 AND 1),
+    ai_confidence numeric(5,4) CHECK (ai_confidence BETWEEN 0 AND 1),
+    appeal_deadline_at timestamptz,
+    is_appealed boolean NOT NULL DEFAULT false,
+    appealed_at timestamptz,
+    appeal_outcome text CHECK (appeal_outcome IN ('upheld', 'overturned', 'pending')),
     created_at timestamptz NOT NULL DEFAULT now(),
-    CHECK (is_ai_moderated = (moderator_id IS NULL))
+    CHECK (is_ai_moderated = true OR moderator_lenser_id IS NOT NULL),
+    CHECK (NOT (is_ai_moderated = true AND moderator_lenser_id IS NOT NULL))
 );
 
 GRANT ALL ON audit.vote_anomalies, audit.moderation_decisions TO service_role;

@@ -4,11 +4,23 @@ CREATE TABLE public.user_oauth_connections (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     lenser_id uuid NOT NULL REFERENCES lensers.profiles ON DELETE CASCADE,
     workspace_id uuid NOT NULL REFERENCES tenancy.workspaces ON DELETE CASCADE,
-    provider text NOT NULL,
-    capability text NOT NULL,
+    provider text NOT NULL CHECK (provider IN (
+        'notion', 'google', 'asana', 'monday', 'zapier', 'slack', 'github', 'gitlab', 'jira', 'linear',
+        'trello', 'airtable', 'hubspot', 'salesforce', 'discord', 'microsoft_teams',
+        'microsoft_outlook', 'microsoft_onedrive', 'microsoft_excel', 'dropbox', 'box', 'calendly',
+        'clickup', 'todoist', 'custom_http'
+    )),
+    capability text NOT NULL CHECK (capability IN (
+        'database', 'page', 'gmail', 'drive', 'sheets', 'docs', 'calendar', 'tasks', 'boards',
+        'webhooks', 'chat', 'repos', 'issues', 'projects', 'lists', 'records', 'crm', 'messages',
+        'channels', 'files', 'events', 'http'
+    )),
     connection_label text NOT NULL CHECK (connection_label ~ '^[a-z0-9][a-z0-9_-]{0,47}$'),
-    ref text NOT NULL CHECK (char_length(ref) <= 120),  -- provider.capability.label
-    auth_strategy text NOT NULL DEFAULT 'oauth2',
+    ref text NOT NULL CHECK (  -- provider.capability.label
+        ref ~ '^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*\.[a-z0-9][a-z0-9_-]{0,47}$' AND char_length(ref) <= 120
+    ),
+    auth_strategy text NOT NULL DEFAULT 'oauth2'
+        CHECK (auth_strategy IN ('oauth2', 'api_key', 'webhook', 'none')),
     provider_config jsonb NOT NULL DEFAULT '{}',
     access_token_id uuid NOT NULL,
     refresh_token_id uuid,
@@ -18,7 +30,8 @@ CREATE TABLE public.user_oauth_connections (
     revoked_at timestamptz,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
-    UNIQUE (lenser_id, workspace_id, ref)
+    UNIQUE (lenser_id, workspace_id, ref),
+    CHECK ((is_active = true AND revoked_at IS NULL) OR (is_active = false AND revoked_at IS NOT NULL))
 );
 
 -- What a refresh needs, or NULL while the access token is good for five minutes more or can't be refreshed.

@@ -4,7 +4,7 @@ CREATE TABLE public.workflow_kv_store (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     workflow_id uuid NOT NULL REFERENCES lenses.workflows ON DELETE CASCADE,
     run_id uuid,
-    key text NOT NULL,
+    key text NOT NULL CHECK (key ~ '^[\w\-\.]+$') CHECK (length(key) <= 256),
     value jsonb,
     expires_at timestamptz NOT NULL DEFAULT now() + interval '24 hours',
     created_at timestamptz NOT NULL DEFAULT now()

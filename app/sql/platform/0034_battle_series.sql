@@ -3,11 +3,11 @@
 
 CREATE TABLE battles.series (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    creator_lenser_id uuid NOT NULL REFERENCES lensers.profiles ON DELETE CASCADE,
-    title text NOT NULL,
-    template_id uuid,
-    round_count integer NOT NULL DEFAULT 3,
-    current_round integer NOT NULL DEFAULT 1,
+    title text NOT NULL CHECK (char_length(title) BETWEEN 1 AND 200),
+    template_id uuid NOT NULL REFERENCES battles.templates ON DELETE CASCADE,
+    creator_lenser_id uuid NOT NULL,
+    round_count integer NOT NULL DEFAULT 3 CHECK (round_count BETWEEN 1 AND 16),
+    current_round integer NOT NULL DEFAULT 1 CHECK (current_round >= 1),
     status text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'complete')),
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now()
@@ -16,8 +16,10 @@ CREATE TABLE battles.series (
 CREATE TABLE battles.series_rounds (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     series_id uuid NOT NULL REFERENCES battles.series ON DELETE CASCADE,
-    round_number integer NOT NULL,
-    battle_id uuid REFERENCES battles.battles ON DELETE SET NULL,
+    round_number integer NOT NULL CHECK (round_number >= 1),
+    battle_id uuid NOT NULL REFERENCES battles.battles ON DELETE CASCADE,
+    winner_contender_id uuid REFERENCES battles.contenders ON DELETE SET NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
     UNIQUE (series_id, round_number)
 );
 
@@ -28,8 +30,16 @@ CREATE TABLE reputation.elo_ratings (
 );
 
 CREATE TABLE reputation.elo_battle_log (
-    battle_id uuid PRIMARY KEY REFERENCES battles.battles ON DELETE CASCADE,
-    created_at timestamptz NOT NULL DEFAULT now()
+    battle_id uuid PRIMARY KEY,
+    computed_at timestamptz NOT NULL DEFAULT now(),
+    winner_lenser_id uuid,
+    loser_lenser_id uuid,
+    is_draw boolean NOT NULL DEFAULT false,
+    winner_score_before numeric(10,4),
+    winner_score_after numeric(10,4),
+    loser_score_before numeric(10,4),
+    loser_score_after numeric(10,4),
+    k_factor integer NOT NULL DEFAULT 32
 );
 
 CREATE FUNCTION public.fn_get_battle_scores(p_battle_id uuid) RETURNS TABLE (slot text, vote_count bigint)
