@@ -93,7 +93,7 @@ def ensure_agent(tx: cursor, persona: str) -> UUID:
     tx.execute(
         """
         INSERT INTO lensers.profiles (id, handle, display_name, type, user_id)
-        VALUES (%(profile)s, 'agent-' || left(%(profile)s::text, 8), 'Agent', 'ai', NULL)
+        VALUES (%(profile)s, 'agent.' || left(%(profile)s::text, 8), 'Agent', 'ai', NULL)
         ON CONFLICT DO NOTHING;
         INSERT INTO agents.ai_lensers (id, profile_id, personality_note)
         VALUES (%(profile)s, %(profile)s, %(persona)s) ON CONFLICT DO NOTHING;

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -98,9 +99,15 @@ def ensure_model(session: connection, key: str, provider: str, output_kind: str 
 
 
 def _seed_person(tx: cursor, name: str) -> UUID:
-    user = _insert(tx, "auth.users", "user", name, email=f"{name}@example.com")
+    user = _insert(tx, "auth.users", "user", name, email=f"{name}@example.com", created_at=datetime.now(UTC))
     return _insert(
-        tx, "lensers.profiles", "person", name, user_id=user, handle=name, display_name=PEOPLE[name]
+        tx,
+        "lensers.profiles",
+        "person",
+        name,
+        user_id=user,
+        handle=PEOPLE[name].lower().replace(" ", "."),
+        display_name=PEOPLE[name],
     )
 
 
@@ -153,6 +160,7 @@ def _seed_version(tx: cursor, lens: UUID, name: str, number: int, version: Versi
         version_number=number,
         template_body=version.body,
         status=version.status,
+        published_at=datetime.now(UTC) if version.status == "published" else None,
     )
     for label, tool in version.parameters.items():
         _insert(
@@ -163,11 +171,6 @@ def _seed_version(tx: cursor, lens: UUID, name: str, number: int, version: Versi
             version_id=version_id,
             label=label,
             tool_id=seeded_id("tool", tool),
-        )
-    if version.status == "published":
-        tx.execute(
-            "UPDATE lenses.versions SET published_at = now() WHERE id = %s AND published_at IS NULL",
-            (version_id,),
         )
 
 

@@ -71,12 +71,16 @@ KEYS = {
 #: Lens -> its versions from 1 on: plain and legacy tokens, Liquid, and Liquid that can't be parsed.
 LENSES = {
     "greeting": (
-        Version("Say hello to [[name]].", {"name": "required_text"}),
+        Version("Say hello to [[name]]. Use one short sentence and no emoji.", {"name": "required_text"}),
         Version(
             f"Greet [[name]] in [[language]]. Tone: [[:{seeded_id('parameter', 'greeting/2/tone')}]].",
             {"name": "required_text", "language": "required_text", "tone": "optional_text"},
         ),
-        Version("Say goodbye to [[name]].", {"name": "required_text"}, status="draft"),
+        Version(
+            "Say goodbye to [[name]]. Use one short sentence and no emoji.",
+            {"name": "required_text"},
+            status="draft",
+        ),
     ),
     "summary": (
         Version(
@@ -84,5 +88,7 @@ LENSES = {
             {"text": "required_text", "tone": "optional_text"},
         ),
     ),
-    "broken": (Version("{% if name %}Hello {{ name", {"name": "required_text"}),),
+    "broken": (
+        Version("{% if name %}Hello, and welcome to the engine room, {{ name", {"name": "required_text"}),
+    ),
 }

@@ -32,7 +32,7 @@ def make_agent(
             tx,
             "lensers.profiles",
             user_id=None,
-            handle=f"{name.lower()}-{uuid4()}",
+            handle=f"agent.{uuid4().hex[:16]}",
             display_name=name,
             type="ai",
             ai_model_id=found[0] if found else None,

@@ -88,7 +88,7 @@ def _make_voters(session: connection, voters: Sequence[UUID], ballots: Sequence[
                 SELECT id, ip, now() - age * interval '1 second' FROM people WHERE ip IS NOT NULL
             )
             INSERT INTO lensers.profiles (id, user_id, handle, display_name)
-            SELECT id, id, 'voter-' || id, 'A voter' FROM people
+            SELECT id, id, 'voter.' || left(replace(id::text, '-', ''), 16), 'A voter' FROM people
             """,
             people,
             page_size=10_000,

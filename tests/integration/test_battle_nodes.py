@@ -138,7 +138,7 @@ def verdict(*marks: tuple[str, str, float]) -> str:
 def test_a_model_judges_by_every_criterion_and_the_platform_closes_the_battle(
     database: Database, connection: Connection, provider: ProviderServer
 ) -> None:
-    rubric = uuid4()
+    rubric = call(connection, "INSERT INTO battles.rubrics DEFAULT VALUES RETURNING id")
     for ordinal, (title, weight) in enumerate({"Beauty": 3, "Truth": 1}.items()):
         rows(
             connection,
@@ -218,8 +218,9 @@ def test_a_battle_for_another_persons_workflow_is_not_written(
 def a_series(connection: Connection, creator: UUID, battle: UUID, rounds: int = 2) -> UUID:
     series: UUID = call(
         connection,
-        "INSERT INTO battles.series (creator_lenser_id, title, round_count)"
-        " VALUES (%s, 'S', %s) RETURNING id",
+        "WITH template AS (INSERT INTO battles.templates DEFAULT VALUES RETURNING id)"
+        " INSERT INTO battles.series (creator_lenser_id, title, template_id, round_count)"
+        " SELECT %s, 'S', id, %s FROM template RETURNING id",
         creator,
         rounds,
     )

@@ -75,6 +75,33 @@ def test_a_value_is_kept_for_later_runs_of_its_workflow_and_no_other(
     assert call(connection, "SELECT count(*) FROM workflow_kv_store") == 1
 
 
+@pytest.mark.parametrize(
+    ("key", "stored"),
+    [
+        ("digest:last", "digest..clast"),
+        ("runs/2026", "runs..s2026"),
+        ("a..b", "a..db"),
+        ("digest.last-7_x", "digest.last-7_x"),
+    ],
+)
+def test_a_key_that_the_platforms_table_refuses_is_stored_in_other_words(
+    database: Database, connection: Connection, key: str, stored: str
+) -> None:
+    ran = execute_once(database, start(connection, *fed("kv_store_write", key=key, value="v")))
+    assert ran.output("only")["key"] == key
+    assert call(connection, "SELECT key FROM workflow_kv_store") == stored
+
+
+def test_a_key_that_is_stored_in_too_many_characters_is_refused_before_the_run(
+    database: Database, connection: Connection
+) -> None:
+    longest = ":" * 85 + "x"
+    assert execute_once(database, start(connection, single("kv_store_read", key=longest))).output("only")
+    assert "stored in 256 characters" in refusal(
+        database, connection, single("kv_store_read", key=longest + "y")
+    )
+
+
 def test_an_expired_value_is_not_there(database: Database, connection: Connection) -> None:
     nodes, edges = fed("kv_store_write", key="k", value="v")
     ran = execute_once(database, start(connection, nodes, edges))
@@ -233,6 +260,7 @@ def test_what_can_not_work_is_named_before_the_run(
         database, connection, single("file_writer", bucket="vault", objectKey="a")
     )
     assert "key: Field required" in refusal(database, connection, single("memory_write"))
+    assert "source" in refusal(database, connection, single("memory_write", key="k", source="workflow"))
     assert "rpcName is none of" in refusal(database, connection, single("supabase_query", rpcName="fn_x"))
     assert "supabase_query" in refusal(database, connection, single("sql_query", query="SELECT 1"))
     configure(SUPABASE_URL="")

@@ -85,7 +85,7 @@ def test_an_action_that_fails_stops_no_other(
     complete_a_run(connection, workflow_id)
     assert call(connection, DISPATCH) == 3
     assert sorted(status for status, _ in outcomes(connection)) == ["dispatched", "dispatched", "failed"]
-    assert call(connection, "SELECT title FROM public.notifications WHERE type = 'automation'") == "Done"
+    assert call(connection, "SELECT title FROM public.notifications WHERE type = 'system'") == "Done"
     assert call(connection, "SELECT target_url FROM audit.webhook_outbox") == "https://hooks.example/x"
 
 

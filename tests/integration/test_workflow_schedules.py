@@ -189,6 +189,8 @@ def test_a_gate_stops_its_schedule_and_no_other(
     assert noted["last_error_message"]
     (logged,) = rows(connection, "SELECT * FROM agents.action_logs")
     assert logged["metadata"]["status"] == gate
+    told = {"budget_exceeded": "blocked_by_policy", "condition_failed": "failed", "dispatch_failed": "failed"}
+    assert (logged["action_type"], logged["result"]) == ("schedule_skipped", told.get(gate, "throttled"))
 
 
 def test_the_platform_as_it_is_dispatches_nothing_after_one_such_gate(

@@ -36,7 +36,7 @@ _FIND = """
            array(SELECT concat_ws('  ', rpad(a.display_name, 4), rpad(lower(m.payload ->> 'title'), 15),
                                replace(m.payload ->> 'text', E'\\n', ' '))
                  FROM agents.team_messages m JOIN agents.ai_lensers a ON a.id = m.from_agent_id
-                 WHERE m.team_run_id = t.id ORDER BY m.created_at)
+                 WHERE m.team_run_id = t.id ORDER BY m.occurred_at)
     FROM agents.team_runs t WHERE t.id = %s
 """
 

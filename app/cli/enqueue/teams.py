@@ -18,7 +18,7 @@ from app.local.teams import TEAM_OF_THREE, enqueue_team_run, make_agent, make_te
 _FIND_WORDS = """
     SELECT a.display_name, m.payload ->> 'title', m.payload ->> 'text' FROM agents.team_messages m
     JOIN agents.ai_lensers a ON a.id = m.from_agent_id
-    WHERE m.team_run_id = %s ORDER BY m.created_at OFFSET %s
+    WHERE m.team_run_id = %s ORDER BY m.occurred_at OFFSET %s
 """
 _FIND_END = """
     SELECT status,

@@ -32,7 +32,7 @@ class NewBattle(NodeSettings):
         "workflow_battle",
         "lenser_battle",
     ]
-    voter_eligibility: str = Field(default="open", pattern=r"^[a-z_]{1,40}$")
+    voter_eligibility: Literal["open", "human_only", "ai_only", "verified_lenser", "lenser_only"] = "open"
     rubric_id: OptionalId = None
     workflow_id: OptionalId = None
     lens_id: OptionalId = None

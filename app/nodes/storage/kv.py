@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from app.nodes.registry import Effect, node_type
 from app.nodes.settings import NodeSettings, spelled
 from app.nodes.storage.contents import part_of
 from app.nodes.task import Task
-from app.platform.kv_store import read_value, write_value
+from app.platform.kv_store import LONGEST_KEY_CHARS, read_value, stored_key, write_value
 from app.workflow import NodeFailure, Output
 from app.workflow.values import JsonObject, compact_json, stringify
 
@@ -21,18 +21,30 @@ LARGEST_VALUE_BYTES = 1024 * 1024
 USUAL_TTL_MS = 86_400_000
 LONGEST_TTL_MS = 30 * USUAL_TTL_MS
 
-Key = Annotated[str, Field(max_length=256, pattern=r"^[A-Za-z0-9_.:/-]+$")]
+
+def _fits(key: str) -> str:
+    if len(stored_key(key)) > LONGEST_KEY_CHARS:
+        raise ValueError(f"a key is stored in {LONGEST_KEY_CHARS} characters, where each : and / takes three")
+    return key
+
+
+Key = Annotated[
+    str, Field(max_length=LONGEST_KEY_CHARS, pattern=r"^[A-Za-z0-9_.:/-]+$"), AfterValidator(_fits)
+]
 
 
 class StoreRead(NodeSettings):
-    """The settings of `kv_store_read`."""
+    """The settings of `kv_store_read`; a `:` in the key is stored as `..c`, a `/` as `..s`, a `..` as `..d`."""
 
     key: Key
     default: JsonValue = Field(default=None, validation_alias=spelled("default", "defaultValue"))
 
 
 class StoreWrite(NodeSettings):
-    """The settings of `kv_store_write`; without a `value` it is the upstream's data, or a part of it."""
+    """The settings of `kv_store_write`; without a `value` it is the upstream's data, or a part of it.
+
+    A `:` in the key is stored as `..c`, a `/` as `..s`, a `..` as `..d`.
+    """
 
     key: Key
     value: JsonValue = None

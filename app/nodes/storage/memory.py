@@ -51,7 +51,7 @@ class MemoryWrite(NodeSettings):
     content_path: str = ""
     lenser_id: AgentId = Field(default=None, validation_alias=spelled("lenserId", "agentId"))
     scope: Literal["project", "conversation", "global"] = "project"
-    source: str = Field(default="workflow", max_length=64)
+    source: Literal["user", "agent", "tool", "eval", "manual"] = "tool"
     confidence: float = Field(default=0.5, ge=0, le=1)
     ttl_ms: int | None = Field(default=None, ge=1_000)
 

@@ -157,7 +157,7 @@ BEGIN
         VALUES (v_match.event_id, v_match.rule_id, 'dispatched') ON CONFLICT DO NOTHING;
         IF v_match.action_kind = 'notify' THEN
             INSERT INTO public.notifications (lenser_id, type, title, body)
-            VALUES (v_match.lenser_id, 'agent_update',
+            VALUES (v_match.lenser_id, 'system',
                     coalesce(v_match.action_config ->> 'title', v_match.event_type), v_match.action_config ->> 'body');
         ELSIF v_match.action_kind = 'webhook' THEN
             INSERT INTO audit.webhook_outbox (event_type, payload, target_url)

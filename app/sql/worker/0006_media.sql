@@ -313,6 +313,8 @@ DECLARE
     v_modality text := p_media ->> 'modality';
     v_kind text := CASE p_media ->> 'modality' WHEN 'music' THEN 'audio' ELSE p_media ->> 'modality' END;
     v_seconds numeric := (p_media ->> 'duration_seconds')::numeric;
+    v_width integer := p_media ->> 'width';
+    v_height integer := p_media ->> 'height';
     v_credits bigint := worker.fn_media_price(p_run_id, v_modality, v_seconds);
     v_cost_usd numeric;
     v_media_ids uuid[];
@@ -335,11 +337,11 @@ BEGIN
                p_media ->> 'bucket', p_media ->> 'object_key',
                CASE WHEN p_media ->> 'object_key' IS NULL THEN p_media ->> 'url' END,
                'active', jsonb_build_object('run_id', p_run_id, 'duration_seconds', v_seconds),
-               (p_media ->> 'width')::integer, (p_media ->> 'height')::integer,
-               -- The platform forbids longer ones; the true length stands in the metadata.
-               CASE WHEN v_seconds <= 300 THEN v_seconds END
+               -- The platform takes no size or length of 0, and none over 300 s; the true one stands in the metadata.
+               CASE WHEN v_width > 0 THEN v_width END, CASE WHEN v_height > 0 THEN v_height END,
+               CASE WHEN v_seconds > 0 AND v_seconds <= 300 THEN v_seconds END
         FROM home WHERE home.workspace_id IS NOT NULL
-        ON CONFLICT (bucket, object_key) WHERE object_key IS NOT NULL DO UPDATE SET updated_at = now()
+        ON CONFLICT (bucket, object_key) WHERE bucket IS NOT NULL AND object_key IS NOT NULL DO UPDATE SET updated_at = now()
         RETURNING id
     )
     SELECT array_agg(stored.id) INTO v_media_ids FROM stored;

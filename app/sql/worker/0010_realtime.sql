@@ -350,21 +350,15 @@ BEGIN
     RETURN v_count;
 END $$;
 
--- Flag a battle for the platform's moderators. The columns that name it are found by their endings.
+-- Flag a battle for the platform's moderators.
 CREATE FUNCTION worker.fn_decide_battle_flagged(p_battle_id uuid, p_reason text, p_confidence double precision)
 RETURNS void
-LANGUAGE plpgsql SET search_path = '' AS $$
-DECLARE
-    v_entity text;
-BEGIN
-    SELECT regexp_replace(a.attname, '_schema$', '') INTO STRICT v_entity FROM pg_attribute a
-    WHERE a.attrelid = 'audit.moderation_decisions'::regclass AND a.attname LIKE '%\_schema' AND NOT a.attisdropped;
-    EXECUTE format(
-        'INSERT INTO audit.moderation_decisions (%I, %I, %I, decision_type, reason, is_ai_moderated, ai_confidence)
-         VALUES (''battles'', ''battles'', $1, ''flagged'', $2, true, round($3::numeric, 4))',
-        v_entity || '_schema', v_entity || '_table', v_entity || '_id')
-    USING p_battle_id, p_reason, p_confidence;
-END $$;
+LANGUAGE sql SET search_path = '' AS $$
+    INSERT INTO audit.moderation_decisions (
+        target_entity_schema, target_entity_table, target_entity_id, decision_type, reason, is_ai_moderated,
+        ai_confidence)
+    VALUES ('battles', 'battles', p_battle_id, 'flagged', p_reason, true, round(least(p_confidence, 1)::numeric, 4))
+$$;
 
 -- Do one thing about votes. What the platform refuses raises its error.
 CREATE FUNCTION worker.fn_take_vote_action(p_battle_id uuid, p_action jsonb) RETURNS void
@@ -379,7 +373,7 @@ BEGIN
         PERFORM fn_flag_vote_anomaly(p_battle_id, v_subject, p_action ->> 'detail', v_score);
     WHEN 'risk' THEN
         PERFORM fn_worker_update_vote_risk_score(
-            v.id, round(v_score::numeric, 4), ARRAY(SELECT jsonb_array_elements_text(p_action #> '{evidence,signals}')),
+            v.id, round(least(v_score, 1)::numeric, 4), ARRAY(SELECT jsonb_array_elements_text(p_action #> '{evidence,signals}')),
             p_action ->> 'detail')
         FROM battles.votes v WHERE v.battle_id = p_battle_id AND v.voter_lenser_id = v_subject;
     WHEN 'decision' THEN

@@ -82,28 +82,22 @@ EXCEPTION WHEN OTHERS THEN
     SELECT 'condition_failed', SQLERRM INTO status, message;
 END $$;
 
--- Keep what became of a schedule's minute. The agent's log takes the word for it where the platform allows it.
+-- Keep what became of a schedule's minute; in the agent's log, in the words that the platform has for it.
 CREATE FUNCTION worker.fn_note_dispatch(
     p_schedule_id uuid, p_ai_lenser_id uuid, p_status text, p_message text
 ) RETURNS void
 LANGUAGE plpgsql SET search_path = '' AS $$
-DECLARE
-    v_metadata jsonb := jsonb_build_object('status', p_status, 'message', p_message);
 BEGIN
     UPDATE lenses.workflow_schedules s
     SET last_dispatch_status = p_status, last_error_at = now(), last_error_message = p_message
     WHERE s.id = p_schedule_id;
-    IF p_ai_lenser_id IS NULL THEN
-        RETURN;
-    END IF;
-    BEGIN
+    IF p_ai_lenser_id IS NOT NULL THEN
         INSERT INTO agents.action_logs (ai_lenser_id, action_type, context_ref_type, context_ref_id, result, metadata)
-        VALUES (p_ai_lenser_id, 'schedule_dispatch', 'workflow_schedule', p_schedule_id,
-                CASE WHEN p_status = 'budget_exceeded' THEN p_status ELSE 'skipped' END, v_metadata);
-    EXCEPTION WHEN check_violation THEN
-        INSERT INTO agents.action_logs (ai_lenser_id, action_type, context_ref_type, context_ref_id, metadata)
-        VALUES (p_ai_lenser_id, 'schedule_skipped', 'workflow_schedule', p_schedule_id, v_metadata);
-    END;
+        VALUES (p_ai_lenser_id, 'schedule_skipped', 'workflow_schedule', p_schedule_id,
+                CASE WHEN p_status IN ('dispatch_failed', 'condition_failed') THEN 'failed'
+                     WHEN p_status = 'budget_exceeded' THEN 'blocked_by_policy' ELSE 'throttled' END,
+                jsonb_build_object('status', p_status, 'message', p_message));
+    END IF;
 END $$;
 
 -- Insert the run of a schedule for this minute, its nodes and, for an assignee, its team run. What needs

@@ -39,7 +39,7 @@ BEGIN
     CASE p_rule.action_kind
         WHEN 'notify' THEN
             INSERT INTO public.notifications (lenser_id, type, title, body, action_url, metadata)
-            VALUES (p_rule.lenser_id, 'automation',
+            VALUES (p_rule.lenser_id, 'system',
                     coalesce(p_rule.action_config ->> 'title', p_rule.name), p_rule.action_config ->> 'body',
                     p_rule.action_config ->> 'action_url',
                     jsonb_build_object('rule_id', p_rule.id, 'event_id', p_event.id, 'event_type', p_event.event_type));

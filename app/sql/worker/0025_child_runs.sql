@@ -105,7 +105,8 @@ BEGIN
     SELECT v_child.child_run_id, w.id, coalesce(p_parent.triggered_by, w.lenser_id), 'queued', 'subflow',
            v_child.inputs, p_parent.global_model_id, p_parent.ai_lenser_id, p_parent.id,
            p_parent.recursion_depth + 1,
-           greatest(p_parent.budget_credits - worker.fn_spent_with_children(p_parent.id), 0),
+           CASE WHEN p_parent.budget_credits IS NOT NULL
+                THEN greatest(p_parent.budget_credits - worker.fn_spent_with_children(p_parent.id), 0) END,
            jsonb_build_object('origin', 'workflow_node', 'node_id', p_batch.node_id, 'item', p_item)
     FROM lenses.workflows w WHERE w.id = p_batch.workflow_id;
     INSERT INTO lenses.workflow_node_results (run_id, node_id)

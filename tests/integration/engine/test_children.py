@@ -145,6 +145,14 @@ def test_children_are_cancelled_with_their_parent(
     assert len(children(connection, run_id)) == 2, "a child was started for a run that has ended"
 
 
+def test_children_of_a_run_without_a_budget_have_none(database: Database, connection: Connection) -> None:
+    child = doubling(connection)
+    workflow = looping(connection, child.workflow_id, concurrency=1)
+    run_id = enqueue_workflow_run(connection, workflow.workflow_id, inputs={"list": [1]})
+    assert do(database, must_claim(database, hint=run_id)) is None
+    assert [made["budget_credits"] for made in children(connection, run_id)] == [None]
+
+
 def test_what_children_spent_counts_for_their_parents_budget(
     database: Database, connection: Connection
 ) -> None:

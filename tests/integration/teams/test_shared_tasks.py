@@ -87,7 +87,7 @@ def test_members_speak_with_their_own_models_and_memories(
     rows(
         connection,
         "INSERT INTO agents.memories (profile_id, ai_lenser_id, scope, source, content)"
-        " VALUES (%s, %s, 'project', 'test', 'The sea is salty.')",
+        " VALUES (%s, %s, 'project', 'eval', 'The sea is salty.')",
         profile,
         pair.agents["Bea"],
     )
