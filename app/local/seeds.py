@@ -88,7 +88,5 @@ LENSES = {
             {"text": "required_text", "tone": "optional_text"},
         ),
     ),
-    "broken": (
-        Version("{% if name %}Hello, and welcome to the engine room, {{ name", {"name": "required_text"}),
-    ),
+    "broken": (Version("{% if name %}Hello, and welcome on board, dear {{ name", {"name": "required_text"}),),
 }

@@ -1,8 +1,8 @@
 """Values that a workflow keeps from run to run, under keys, each until it expires.
 
-The platform's table takes letters, digits and `_ - .` in a key, and people's workflows have `:` and `/` as well,
-as in `digest:last`. Those are stored as `..c` and `..s`, and `..` as `..d`, so that no two keys share a row and
-every other key is stored as it is.
+The platform's table takes letters, digits and `_ - .` in a key. Workflows use `:` and `/` as well, as in
+`digest:last`. These are stored as `..c` and `..s`, and `..` as `..d`, so that no two keys share a row. Every
+other key is stored as it is.
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ def voting_battle(session: Connection, *, closes_in_hours: float = 24) -> UUID:
     call(
         session,
         "WITH u AS (INSERT INTO auth.users (id) VALUES (%s) ON CONFLICT DO NOTHING)"
-        " INSERT INTO lensers.profiles (id, user_id, handle, display_name) VALUES (%s, %s, 'ada.lovelace', 'Ada')"
+        " INSERT INTO lensers.profiles (id, user_id, handle, display_name)"
+        " VALUES (%s, %s, 'ada.lovelace', 'Ada')"
         " ON CONFLICT DO NOTHING RETURNING 1",
         user,
         person,

@@ -34,7 +34,10 @@ Key = Annotated[
 
 
 class StoreRead(NodeSettings):
-    """The settings of `kv_store_read`; a `:` in the key is stored as `..c`, a `/` as `..s`, a `..` as `..d`."""
+    """The settings of `kv_store_read`.
+
+    A `:` in the key is stored as `..c`, a `/` as `..s`, a `..` as `..d`.
+    """
 
     key: Key
     default: JsonValue = Field(default=None, validation_alias=spelled("default", "defaultValue"))

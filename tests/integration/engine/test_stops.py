@@ -68,7 +68,8 @@ def test_a_kill_switch_cancels_the_run(
     provider.wait_for_calls(1)
     rows(
         connection,
-        "INSERT INTO admin.kill_switches (scope, target_id, operator_id, reason) VALUES ('run', %s, %s, 'test')",
+        "INSERT INTO admin.kill_switches (scope, target_id, operator_id, reason)"
+        " VALUES ('run', %s, %s, 'test')",
         run_id,
         seeded.people["ada"],
     )

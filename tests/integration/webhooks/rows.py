@@ -29,7 +29,8 @@ def add_battle(connection: Connection, *, invite_code: str | None = None) -> UUI
     return call(
         connection,
         "INSERT INTO battles.battles (creator_lenser_id, title, slug, task_prompt, invite_code)"
-        " SELECT id, 'A battle', %s, 'Say hello', %s FROM lensers.profiles WHERE handle = 'ada.lovelace' RETURNING id",
+        " SELECT id, 'A battle', %s, 'Say hello', %s FROM lensers.profiles"
+        " WHERE handle = 'ada.lovelace' RETURNING id",
         f"battle-{uuid4()}",
         invite_code,
     )
