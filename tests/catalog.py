@@ -1,7 +1,7 @@
-"""What a platform's tables demand of their rows, as a database's catalog has it or as a file states it.
+"""The constraints of a platform's tables: as a database's catalog has them, and as a file expects them.
 
-Each demand is a line of SQL. Of a stated CHECK or unique key, what Postgres makes of it is compared, so that
-spaces, casts and the order of alternatives don't matter.
+Each is a line of SQL. An expected CHECK or unique key is compared in the form that Postgres gives it, so
+spaces, casts and the order of alternatives don't matter. The worker's own tables and triggers are left out.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg2
-from psycopg2.extensions import connection, cursor
+from psycopg2.extensions import connection as Connection  # noqa: N812
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from psycopg2.sql import SQL, Identifier
 
 _ALTERNATIVES = re.compile(r"ARRAY\[([^\[\]]*)\]")
-_NOT_OURS = "^(pg_|information_schema|reference_platform)"
+_LEFT_OUT = "^(pg_|information_schema|reference_platform|worker|dramatiq)"
 
 _TABLES = """
     SELECT oid::regclass::text, oid FROM pg_class
@@ -45,7 +46,7 @@ _TRIGGERS = """
         || concat_ws('/', CASE WHEN tgtype & 4 = 4 THEN 'insert' END,
                      CASE WHEN tgtype & 16 = 16 THEN 'update' END,
                      CASE WHEN tgtype & 8 = 8 THEN 'delete' END) || ': ' || tgname
-    FROM pg_trigger WHERE NOT tgisinternal AND tgrelid = %s
+    FROM pg_trigger WHERE NOT tgisinternal AND tgrelid = %s AND tgfoid::regproc::text NOT LIKE 'worker.%%'
 """
 _ENUMS = """
     SELECT format_type(enumtypid, NULL), array_agg(enumlabel::text ORDER BY enumsortorder)
@@ -54,8 +55,8 @@ _ENUMS = """
 
 
 @dataclass
-class Demands:
-    """Of one table: its columns with type, NOT NULL and default, and what else holds of a row."""
+class TableSchema:
+    """Of one table: its columns with type, NOT NULL and default, and what else holds of a cursor."""
 
     columns: dict[str, str]
     unique: set[str] = field(default_factory=set)
@@ -68,51 +69,51 @@ class Demands:
 class Catalog:
     """The tables of a database, by qualified name, and its enumerations."""
 
-    tables: dict[str, Demands]
+    tables: dict[str, TableSchema]
     enums: dict[str, list[str]]
 
 
-def read_catalog(session: connection) -> Catalog:
-    """Everything outside Postgres' own schemas; the session's search path must be empty."""
-    with session.cursor() as row:
-        row.execute(_TABLES, (_NOT_OURS,))
-        tables = {name: _demands(row, table) for name, table in row.fetchall()}
-        row.execute(_ENUMS)
-        return Catalog(tables, {name: sorted(values) for name, values in row.fetchall()})
+def read_catalog(session: Connection) -> Catalog:
+    """The tables of all other schemas; the session's search path must be empty."""
+    with session.cursor() as cursor:
+        cursor.execute(_TABLES, (_LEFT_OUT,))
+        tables = {name: _table_schema(cursor, table) for name, table in cursor.fetchall()}
+        cursor.execute(_ENUMS)
+        return Catalog(tables, {name: sorted(values) for name, values in cursor.fetchall()})
 
 
-def stated_catalog(session: connection, facts: dict[str, Any]) -> Catalog:
-    """What a file states, for the tables that the session's database has, in Postgres' own words.
+def expected_catalog(session: Connection, facts: dict[str, Any]) -> Catalog:
+    """What a file expects of the tables that the session's database has, in Postgres' own form.
 
-    A CHECK or key over a column that the database lacks keeps the file's words.
+    A CHECK or key over a column that the database lacks keeps the file's form.
     """
-    with session.cursor() as row:
-        row.execute(_TABLES, (_NOT_OURS,))
-        present = [name for name, _ in row.fetchall() if name in facts["tables"]]
+    with session.cursor() as cursor:
+        cursor.execute(_TABLES, (_LEFT_OUT,))
+        present = [name for name, _ in cursor.fetchall() if name in facts["tables"]]
         return Catalog(
-            {name: _stated(row, name, facts["tables"][name]) for name in present},
+            {name: _expected(cursor, name, facts["tables"][name]) for name in present},
             {name: sorted(values) for name, values in facts["enums"].items()},
         )
 
 
-def differences(actual: Catalog, stated: Catalog) -> Iterator[str]:
-    """One line for each thing in which a database's tables aren't what is stated."""
-    for name in sorted(actual.tables.keys() - stated.tables.keys()):
+def differences(actual: Catalog, expected: Catalog) -> Iterator[str]:
+    """One line for each thing in which a database's tables aren't what is expected."""
+    for name in sorted(actual.tables.keys() - expected.tables.keys()):
         yield f"{name}: unknown table"
-    for name in sorted(actual.enums.keys() & stated.enums.keys()):
-        if actual.enums[name] != stated.enums[name]:
-            yield f"{name}: has {actual.enums[name]} and not {stated.enums[name]}"
-    for name, wanted in sorted(stated.tables.items()):
+    for name in sorted(actual.enums.keys() & expected.enums.keys()):
+        if actual.enums[name] != expected.enums[name]:
+            yield f"{name}: has {actual.enums[name]} and not {expected.enums[name]}"
+    for name, wanted in sorted(expected.tables.items()):
         yield from (f"{name}: {line}" for line in _of_table(actual.tables[name], wanted))
 
 
-def _of_table(actual: Demands, wanted: Demands) -> Iterator[str]:
+def _of_table(actual: TableSchema, wanted: TableSchema) -> Iterator[str]:
     for column in sorted(actual.columns.keys() | wanted.columns.keys()):
         has, needs = actual.columns.get(column), wanted.columns.get(column)
         if has is None:
             yield f"column {column} is missing"
         elif needs is None:
-            yield f"column {column} is its own"
+            yield f"column {column} is extra"
         elif has != needs:
             yield f"column {column} is {has} and not {needs}"
     yield from _of_kind("unique", actual.unique, wanted.unique)
@@ -123,31 +124,31 @@ def _of_table(actual: Demands, wanted: Demands) -> Iterator[str]:
 
 def _of_kind(kind: str, actual: set[str], wanted: set[str]) -> Iterator[str]:
     yield from (f"{kind} {line} is missing" for line in sorted(wanted - actual))
-    yield from (f"{kind} {line} is its own" for line in sorted(actual - wanted))
+    yield from (f"{kind} {line} is extra" for line in sorted(actual - wanted))
 
 
-def _demands(row: cursor, table: int) -> Demands:
-    return Demands(
-        columns=dict(_rows(row, _COLUMNS, table)),
-        unique={line for (line,) in _rows(row, _UNIQUE, table)},
-        foreign_keys={line for (line,) in _rows(row, _FOREIGN_KEYS, table)},
-        checks={_in_order(line) for (line,) in _rows(row, _CHECKS, table)},
-        triggers={line for (line,) in _rows(row, _TRIGGERS, table)},
+def _table_schema(cursor: Cursor, table: int) -> TableSchema:
+    return TableSchema(
+        columns=dict(_rows(cursor, _COLUMNS, table)),
+        unique={line for (line,) in _rows(cursor, _UNIQUE, table)},
+        foreign_keys={line for (line,) in _rows(cursor, _FOREIGN_KEYS, table)},
+        checks={_in_order(line) for (line,) in _rows(cursor, _CHECKS, table)},
+        triggers={line for (line,) in _rows(cursor, _TRIGGERS, table)},
     )
 
 
-def _stated(row: cursor, name: str, facts: dict[str, Any]) -> Demands:
+def _expected(cursor: Cursor, name: str, facts: dict[str, Any]) -> TableSchema:
     schema, table = name.split(".")
-    row.execute(SQL("CREATE TEMP TABLE stated (LIKE {})").format(Identifier(schema, table)))
-    unknown_keys = set(_refused(row, "CREATE UNIQUE INDEX ON pg_temp.stated ", facts["unique"], ""))
+    cursor.execute(SQL("CREATE TEMP TABLE expected (LIKE {})").format(Identifier(schema, table)))
+    unknown_keys = set(_refused(cursor, "CREATE UNIQUE INDEX ON pg_temp.expected ", facts["unique"], ""))
     unknown_checks = set(
-        _refused(row, "ALTER TABLE pg_temp.stated ADD CHECK (", facts.get("checks", []), ")")
+        _refused(cursor, "ALTER TABLE pg_temp.expected ADD CHECK (", facts.get("checks", []), ")")
     )
-    row.execute("SELECT 'pg_temp.stated'::regclass::oid")
-    ((oid,),) = row.fetchall()
-    understood = _demands(row, oid)
-    row.execute("DROP TABLE pg_temp.stated")
-    return Demands(
+    cursor.execute("SELECT 'pg_temp.expected'::regclass::oid")
+    ((oid,),) = cursor.fetchall()
+    understood = _table_schema(cursor, oid)
+    cursor.execute("DROP TABLE pg_temp.expected")
+    return TableSchema(
         columns=facts["columns"],
         unique=understood.unique | unknown_keys,
         foreign_keys=set(facts.get("foreign_keys", [])),
@@ -156,20 +157,20 @@ def _stated(row: cursor, name: str, facts: dict[str, Any]) -> Demands:
     )
 
 
-def _refused(row: cursor, before: str, lines: Iterable[str], after: str) -> Iterator[str]:
+def _refused(cursor: Cursor, before: str, lines: Iterable[str], after: str) -> Iterator[str]:
     """Run each line and yield those that name a column or function that isn't there."""
     for line in lines:
-        row.execute("SAVEPOINT line")
+        cursor.execute("SAVEPOINT line")
         try:
-            row.execute(before + line + after)
+            cursor.execute(before + line + after)
         except (psycopg2.errors.UndefinedColumn, psycopg2.errors.UndefinedFunction):
-            row.execute("ROLLBACK TO line")
+            cursor.execute("ROLLBACK TO line")
             yield line
 
 
-def _rows(row: cursor, statement: str, table: int) -> list[tuple[Any, ...]]:
-    row.execute(statement, (table,))
-    return row.fetchall()
+def _rows(cursor: Cursor, statement: str, table: int) -> list[tuple[Any, ...]]:
+    cursor.execute(statement, (table,))
+    return cursor.fetchall()
 
 
 def _in_order(check: str) -> str:

@@ -1,4 +1,4 @@
-"""The reference platform demands of a row what the real one demands, but for what is listed with a reason."""
+"""The reference platform has the real one's constraints, except for differences that have a reason."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from tests.catalog import differences, read_catalog, stated_catalog
+from tests.catalog import differences, expected_catalog, read_catalog
 from tests.databases import Databases
 
 DATA = Path(__file__).parent / "data"
-#: What the real platform's catalog demands; a CHECK that follows from another one is left out.
+#: The real platform's catalog; a CHECK that follows from another one is left out.
 FACTS: dict[str, Any] = json.loads((DATA / "platform_schema.json").read_text(encoding="utf-8"))
 #: Reason -> the differences that it excuses.
 EXCUSED: dict[str, list[str]] = json.loads((DATA / "platform_differences.json").read_text(encoding="utf-8"))
@@ -24,16 +24,16 @@ EXCUSED: dict[str, list[str]] = json.loads((DATA / "platform_differences.json").
 
 @pytest.fixture
 def platform(databases: Databases) -> Iterator[Connection]:
-    """A transaction on a reference platform without anything of the worker's, with an empty search path."""
+    """A transaction on a reference platform, with an empty search path."""
     with (
-        databases.platform("repaired") as dsn,
+        databases.fresh("repaired") as dsn,
         closing(psycopg2.connect(dsn, options="-c search_path=")) as session,
     ):
         yield session
 
 
 def found(platform: Connection) -> set[str]:
-    return set(differences(read_catalog(platform), stated_catalog(platform, FACTS)))
+    return set(differences(read_catalog(platform), expected_catalog(platform, FACTS)))
 
 
 def test_every_difference_from_the_real_platform_has_a_reason(platform: Connection) -> None:
@@ -48,7 +48,7 @@ def test_every_difference_from_the_real_platform_has_a_reason(platform: Connecti
     [
         (
             "ALTER TABLE media.objects ADD COLUMN colour text",
-            "media.objects: column colour is its own",
+            "media.objects: column colour is extra",
         ),
         (
             "ALTER TABLE agents.team_messages DROP COLUMN kind",
@@ -87,7 +87,7 @@ def test_every_difference_from_the_real_platform_has_a_reason(platform: Connecti
             "ALTER TABLE agents.memories DROP CONSTRAINT memories_source_check;"
             " ALTER TABLE agents.memories ADD CHECK (source IN ('user', 'agent', 'tool', 'eval'))",
             "agents.memories: check (source = ANY"
-            " (ARRAY['agent'::text, 'eval'::text, 'tool'::text, 'user'::text])) is its own",
+            " (ARRAY['agent'::text, 'eval'::text, 'tool'::text, 'user'::text])) is extra",
         ),
         (
             "DROP TRIGGER trg_prevent_self_vote ON battles.votes",
@@ -96,15 +96,15 @@ def test_every_difference_from_the_real_platform_has_a_reason(platform: Connecti
     ],
 )
 def test_each_kind_of_difference_is_named(platform: Connection, change: str, named: str) -> None:
-    with platform.cursor() as row:
-        row.execute(change)
+    with platform.cursor() as cursor:
+        cursor.execute(change)
     assert named in found(platform)
 
 
 def test_the_order_of_alternatives_is_no_difference(platform: Connection) -> None:
     before = found(platform)
-    with platform.cursor() as row:
-        row.execute(
+    with platform.cursor() as cursor:
+        cursor.execute(
             "ALTER TABLE agents.memories DROP CONSTRAINT memories_source_check;"
             " ALTER TABLE agents.memories ADD CHECK (source IN ('manual','eval','tool','agent','user'))"
         )
