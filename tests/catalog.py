@@ -7,7 +7,7 @@ spaces, casts and the order of alternatives don't matter. The worker's own table
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -157,15 +157,17 @@ def _expected(cursor: Cursor, name: str, facts: dict[str, Any]) -> TableSchema:
     )
 
 
-def _refused(cursor: Cursor, before: str, lines: Iterable[str], after: str) -> Iterator[str]:
-    """Run each line and yield those that name a column or function that isn't there."""
-    for line in lines:
-        cursor.execute("SAVEPOINT line")
-        try:
-            cursor.execute(before + line + after)
-        except (psycopg2.errors.UndefinedColumn, psycopg2.errors.UndefinedFunction):
-            cursor.execute("ROLLBACK TO line")
-            yield line
+def _refused(cursor: Cursor, before: str, lines: Sequence[str], after: str) -> list[str]:
+    """Run each line and give those that name a column or function that isn't there."""
+    cursor.execute("SAVEPOINT lines")
+    try:
+        cursor.execute("".join(f"{before}{line}{after};" for line in lines) or "SELECT")
+    except (psycopg2.errors.UndefinedColumn, psycopg2.errors.UndefinedFunction):
+        cursor.execute("ROLLBACK TO lines")
+        if len(lines) == 1:
+            return list(lines)
+        return [refused for line in lines for refused in _refused(cursor, before, [line], after)]
+    return []
 
 
 def _rows(cursor: Cursor, statement: str, table: int) -> list[tuple[Any, ...]]:
