@@ -69,11 +69,12 @@ def test_a_version_is_rendered_by_its_declared_parameters(
 
 
 def test_undeclared_tokens_and_inexact_ones_stay(connection: Connection, seeded: Seeded) -> None:
-    body = "[[name]] [[other]] [[ name ]] [[Name]] [[!name]]"
+    body = "[[name]] [[other]] [[ name ]] [[Name]] [[!name]] and no more"
     version = seeded.versions["greeting/1"]
     call(connection, "UPDATE lenses.versions SET template_body = %s WHERE id = %s RETURNING 1", body, version)
     given = json.dumps({"name": "Bob", "other": "x", "Name": "y"})
-    assert call(connection, RENDER_VERSION, version, given) == "Bob [[other]] [[ name ]] [[Name]] [[!name]]"
+    rendered = "Bob [[other]] [[ name ]] [[Name]] [[!name]] and no more"
+    assert call(connection, RENDER_VERSION, version, given) == rendered
 
 
 def test_a_required_tool_wants_a_value_even_of_an_optional_parameter(

@@ -29,7 +29,7 @@ CREATE TYPE battles.voter_eligibility_enum AS ENUM (
 CREATE TYPE battles.contender_structure_enum AS ENUM ('ai_vs_ai', 'human_vs_human', 'human_vs_ai');
 CREATE TYPE battles.vote_value_enum AS ENUM ('contender_a', 'contender_b', 'draw');
 
--- What entries are judged by, and what battles are made from. Of both, only the keys are told apart here.
+-- What entries are judged by, and what battles are made from. The reference keeps their keys alone.
 CREATE TABLE battles.rubrics (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid()
 );

@@ -102,8 +102,8 @@ CREATE TABLE agents.team_edges (
     CHECK (source_member_id <> target_member_id)
 );
 
--- `ai_lenser_id` is the agent that has the workflow carried out, the assignee is who does it. That one can't be
--- an evaluator is the platform's own contradiction.
+-- `ai_lenser_id` is the agent that has the workflow carried out, the assignee is who does it. The platform's two
+-- CHECKs contradict each other: no row has the kind `evaluator`.
 CREATE TABLE agents.workflow_assignments (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     ai_lenser_id uuid NOT NULL REFERENCES agents.ai_lensers ON DELETE CASCADE,

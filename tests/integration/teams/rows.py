@@ -42,7 +42,7 @@ def messages(connection: Connection, team_run: UUID) -> list[tuple[str, str, str
     found = rows(
         connection,
         "SELECT a.display_name, m.kind, m.payload ->> 'title' AS title FROM agents.team_messages m"
-        " JOIN agents.ai_lensers a ON a.id = m.from_agent_id WHERE m.team_run_id = %s ORDER BY m.created_at",
+        " JOIN agents.ai_lensers a ON a.id = m.from_agent_id WHERE m.team_run_id = %s ORDER BY m.occurred_at",
         team_run,
     )
     return [(row["display_name"], row["kind"], row["title"]) for row in found]
