@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from app.startup import prepare
 from app.database import database
 from app.settings import settings
+from app.startup import prepare
 from realtime.service import serve_until_signalled
 
 

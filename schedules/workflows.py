@@ -6,6 +6,8 @@ import structlog
 
 from app.database import database
 from app.identity import worker_id
+from app.platform.cron_readings import compare_new_expressions
+from app.platform.schedules import dispatch_due_schedules
 from app.settings import settings
 from app.sweeps import Missed, sweep
 
@@ -21,9 +23,9 @@ def dispatch_scheduled_workflows() -> None:
     """Make the runs of schedules that are due, unless the platform's own cron has made them."""
     if not settings().scheduled_workflow_enabled:
         return
-    made = database().call("SELECT worker.dispatch_schedules_once() AS runs")[0]["runs"]
-    if made:
-        log.info("dispatched schedules", runs=made)
+    if outcomes := dispatch_due_schedules(database()):
+        log.info("served schedules", **outcomes)
+    compare_new_expressions(database())
 
 
 @sweep("* * * * *", missed=Missed.CATCH_UP_ONCE)

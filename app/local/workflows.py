@@ -112,9 +112,12 @@ def make_workflow(
 
 
 def make_schedule(session: connection, workflow_id: UUID, *, approval: bool = False, **columns: Any) -> UUID:
-    """A schedule that is due each minute, unless `columns` say otherwise."""
+    """A schedule of yesterday that is due each minute, unless `columns` say otherwise."""
     columns = {"cron_expr": "* * * * *", "approval_policy": {"requiresApproval": approval}, **columns}
     with session.cursor() as tx:
+        tx.execute("SELECT now() - interval '1 day'")
+        (yesterday,) = tx.fetchone() or (None,)
+        columns.setdefault("created_at", yesterday)
         return insert(tx, "lenses.workflow_schedules", workflow_id=workflow_id, **as_json(columns))
 
 
@@ -124,11 +127,15 @@ def run_by_schedule(session: connection, workflow_id: UUID, *, inputs: Mapping[s
     In one transaction, since its minute may be over in the next one.
     """
     with session, session.cursor() as tx:
-        tx.execute("SELECT to_char(now(), 'FMMI FMHH24 FMDD FMMM *')")
-        (this_minute,) = tx.fetchone() or ("",)
-        schedule = make_schedule(session, workflow_id, cron_expr=this_minute, inputs_template=dict(inputs))
-        # Not under the lock of the sweep, which would do nothing while another one is at it.
-        tx.execute("SELECT worker.fn_dispatch_scheduled_workflows()")
+        tx.execute("SELECT to_char(now(), 'FMMI FMHH24 FMDD FMMM *'), date_trunc('minute', now())")
+        expression, slot = tx.fetchone() or ("", None)
+        schedule = make_schedule(session, workflow_id, cron_expr=expression, inputs_template=dict(inputs))
+        tx.execute("SELECT worker.plan_schedule(%s, %s, 'UTC', %s, NULL)", (schedule, expression, slot))
+        tx.execute(
+            "SELECT worker.dispatch_slot("
+            "%(id)s, %(slot)s, %(slot)s, %(slot)s + interval '1 year', p_runs => true, p_missed => NULL)",
+            {"id": schedule, "slot": slot},
+        )
     return schedule
 
 

@@ -48,13 +48,13 @@ def _move(database: Database, function: str, battle_id: UUID) -> bool:
     try:
         return bool(database.call(f"SELECT {function}(%s) AS moved", (battle_id,))[0]["moved"])
     except psycopg2.Error as error:
-        if _is_about_the_session(error):
+        if is_about_the_session(error):
             raise
         log.error("a battle can't be moved on", battleId=str(battle_id), by=function, reason=_reason(error))
         return False
 
 
-def _is_about_the_session(error: psycopg2.Error) -> bool:
+def is_about_the_session(error: psycopg2.Error) -> bool:
     """Whether the database went away; a statement that took too long is the battle's own trouble."""
     code = error.pgcode
     return code is None or (code[:2] in {"08", "57"} and code != QUERY_CANCELED)

@@ -58,7 +58,7 @@ def test_a_database_with_workers_and_a_scheduler_is_fine(
 
 
 def test_without_workers_and_scheduler_both_are_named() -> None:
-    assert "dramatiq app.actors" in the_broken("workers").mend
+    assert "lf-worker run worker" in the_broken("workers").mend
     assert "periodiq app.schedules" in the_broken("scheduler").mend
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -14,11 +13,12 @@ from app.database import Database
 from app.local.platform import Seeded
 from app.local.teams import make_agent, make_team
 from app.local.workflows import SeededWorkflow, enqueue_workflow_run, make_schedule, make_workflow
-from tests.databases import connect_as_worker
+from app.platform.schedules import dispatch_due_schedules
+from tests.integration.schedule_rows import InTransaction, next_minute, runs_of, schedule_row
 from tests.integration.workflow_rows import BOTH_PLATFORMS, claim, node_statuses, rows, update
 from tests.sql import call, sqlstate_of
 
-OURS = "SELECT worker.dispatch_schedules_once()"
+OURS = "the worker's own"
 PLATFORMS = "SELECT lenses.fn_dispatch_scheduled_workflows()"
 SPENT = 100
 
@@ -28,27 +28,11 @@ def workflow(connection: Connection, seeded: Seeded) -> SeededWorkflow:
     return make_workflow(connection)
 
 
-def schedule_row(connection: Connection, schedule: UUID) -> dict[str, Any]:
-    return rows(connection, "SELECT * FROM lenses.workflow_schedules WHERE id = %s", schedule)[0]
-
-
-def runs_of(connection: Connection, schedule: UUID) -> list[dict[str, Any]]:
-    return rows(connection, "SELECT * FROM lenses.workflow_runs WHERE schedule_id = %s", schedule)
-
-
-def next_minute(connection: Connection, schedule: UUID) -> None:
-    """Let the last dispatch have been a minute ago."""
-    rows(
-        connection,
-        "UPDATE lenses.workflow_runs SET scheduled_for = scheduled_for - interval '1 minute',"
-        " created_at = created_at - interval '1 minute' WHERE schedule_id = %s",
-        schedule,
-    )
-    rows(
-        connection,
-        "UPDATE lenses.workflow_schedules SET last_run_at = last_run_at - interval '1 minute' WHERE id = %s",
-        schedule,
-    )
+def dispatch(database: Database, driver: str = OURS) -> int:
+    """Have one dispatcher do what is due; gives how many runs it made."""
+    if driver == OURS:
+        return dispatch_due_schedules(database)["dispatched"]
+    return int(database.call(PLATFORMS)[0]["fn_dispatch_scheduled_workflows"])
 
 
 @pytest.mark.parametrize(
@@ -85,7 +69,7 @@ def test_two_dispatches_in_one_minute_make_one_run(
     schedule = make_schedule(connection, workflow.workflow_id, inputs_template={"name": "Ada"})
     # A clock that moves on between the two would make them two minutes.
     with connection:
-        assert [call(connection, driver) for driver in drivers] == [1, 0]
+        assert [dispatch(InTransaction(connection), driver) for driver in drivers] == [1, 0]
     (run,) = runs_of(connection, schedule)
     assert (run["status"], run["trigger_mode"], run["context_inputs"]) == (
         "pending",
@@ -97,30 +81,19 @@ def test_two_dispatches_in_one_minute_make_one_run(
     assert claim(jobs_database) is not None
 
 
-def test_while_another_session_dispatches_nothing_is_done(
-    connection: Connection, dsn: str, workflow: SeededWorkflow
-) -> None:
-    make_schedule(connection, workflow.workflow_id)
-    with closing(connect_as_worker(dsn)) as other, other:
-        call(other, "SELECT pg_advisory_xact_lock(hashtext('cron:dispatch-scheduled-workflows')) IS NULL")
-        assert call(connection, OURS) is None
-        other.rollback()
-        assert call(connection, OURS) == 1
-
-
 def test_a_frozen_queue_and_the_kill_switch_stop_all_schedules(
-    connection: Connection, seeded: Seeded, workflow: SeededWorkflow
+    jobs_database: Database, connection: Connection, seeded: Seeded, workflow: SeededWorkflow
 ) -> None:
     make_schedule(connection, workflow.workflow_id)
     rows(connection, "UPDATE admin.execution_control SET queue_frozen = true")
-    assert call(connection, OURS) == 0
+    assert dispatch(jobs_database) == 0
     rows(connection, "UPDATE admin.execution_control SET queue_frozen = false")
     rows(
         connection,
         "INSERT INTO admin.kill_switches (scope, operator_id, reason) VALUES ('system', %s, 'test')",
         seeded.people["ada"],
     )
-    assert call(connection, OURS) == 0
+    assert dispatch(jobs_database) == 0
 
 
 def gated(connection: Connection, workflow: SeededWorkflow, gate: str, agent: UUID) -> UUID:
@@ -177,12 +150,12 @@ def gated(connection: Connection, workflow: SeededWorkflow, gate: str, agent: UU
     ],
 )
 def test_a_gate_stops_its_schedule_and_no_other(
-    connection: Connection, workflow: SeededWorkflow, gate: str
+    jobs_database: Database, connection: Connection, workflow: SeededWorkflow, gate: str
 ) -> None:
     agent = make_agent(connection, "Nia")
     stopped = gated(connection, workflow, gate, agent)
     open_ = make_schedule(connection, workflow.workflow_id)
-    assert call(connection, OURS) == 1
+    assert dispatch(jobs_database) == 1
     assert schedule_row(connection, open_)["last_dispatch_status"] == "dispatched"
     noted = schedule_row(connection, stopped)
     assert (noted["last_dispatch_status"], noted["last_run_at"]) == (gate, None)
@@ -205,7 +178,9 @@ def test_the_platform_as_it_is_dispatches_nothing_after_one_such_gate(
 
 
 @BOTH_PLATFORMS
-def test_only_failures_in_a_row_count(connection: Connection, workflow: SeededWorkflow) -> None:
+def test_only_failures_in_a_row_count(
+    jobs_database: Database, connection: Connection, workflow: SeededWorkflow
+) -> None:
     schedule = make_schedule(connection, workflow.workflow_id, retry_policy={"maxRetries": 1})
     for minute, status in enumerate(["failed", "failed", "completed", "failed"]):
         enqueue_workflow_run(
@@ -215,11 +190,11 @@ def test_only_failures_in_a_row_count(connection: Connection, workflow: SeededWo
             status=status,
             created_at=f"2026-01-01 00:0{minute}",
         )
-    assert call(connection, OURS) == 1
+    assert dispatch(jobs_database) == 1
     (run,) = [run for run in runs_of(connection, schedule) if run["status"] == "pending"]
     update(connection, "lenses.workflow_runs", run["id"], status="failed")
     next_minute(connection, schedule)
-    assert call(connection, OURS) == 0
+    assert dispatch(jobs_database) == 0
     assert schedule_row(connection, schedule)["last_dispatch_status"] == "skipped_max_attempts"
 
 
@@ -228,9 +203,9 @@ def test_what_waits_for_its_owner_does_not_pile_up(
     jobs_database: Database, connection: Connection, workflow: SeededWorkflow
 ) -> None:
     schedule = make_schedule(connection, workflow.workflow_id, approval=True)
-    assert call(connection, OURS) == 1
+    assert dispatch(jobs_database) == 1
     next_minute(connection, schedule)
-    assert call(connection, OURS) == 0
+    assert dispatch(jobs_database) == 0
     (run,) = runs_of(connection, schedule)
     assert run["status"] == "pending_approval"
     assert claim(jobs_database) is None
@@ -258,7 +233,7 @@ def test_a_schedule_with_an_assignee_is_executed_once_and_after_approval(
         assignee_id=team.team_id,
         inputs_template={"name": "Ada"},
     )
-    assert call(connection, driver) == 1
+    assert dispatch(jobs_database, driver) == 1
     assert claim(jobs_database) is None
     if approval:
         assert claim(jobs_database, "team_run") is None
@@ -279,11 +254,13 @@ def test_a_schedule_with_an_assignee_is_executed_once_and_after_approval(
     assert claim(jobs_database) is None
 
 
-def test_rotating_inputs_come_in_turn(connection: Connection, workflow: SeededWorkflow) -> None:
+def test_rotating_inputs_come_in_turn(
+    jobs_database: Database, connection: Connection, workflow: SeededWorkflow
+) -> None:
     schedule = make_schedule(connection, workflow.workflow_id, inputs_rotation=[{"n": 1}, {"n": 2}])
     seen = []
     for _ in range(3):
-        assert call(connection, OURS) == 1
+        assert dispatch(jobs_database) == 1
         (run,) = [run for run in runs_of(connection, schedule) if run["status"] == "pending"]
         seen.append(run["context_inputs"]["n"])
         update(connection, "lenses.workflow_runs", run["id"], status="completed")
@@ -291,8 +268,10 @@ def test_rotating_inputs_come_in_turn(connection: Connection, workflow: SeededWo
     assert seen == [1, 2, 1]
 
 
-def test_an_archived_workflow_is_not_started(connection: Connection, workflow: SeededWorkflow) -> None:
+def test_an_archived_workflow_is_not_started(
+    jobs_database: Database, connection: Connection, workflow: SeededWorkflow
+) -> None:
     schedule = make_schedule(connection, workflow.workflow_id)
     update(connection, "lenses.workflows", workflow.workflow_id, archived_at=datetime.now(UTC))
-    assert call(connection, OURS) == 0
+    assert dispatch(jobs_database) == 0
     assert schedule_row(connection, schedule)["last_dispatch_status"] == "dispatch_failed"

@@ -1,4 +1,22 @@
--- Schedules: making the runs that are due, once per schedule and minute whoever else does the same.
+-- Schedules: making the runs that are due, once per schedule and slot whoever else does the same. A slot is a
+-- minute at which a schedule's expression holds in its time zone. Python reads expressions; which slot comes
+-- next is kept here, so that one that passes while nothing runs is found later.
+
+CREATE TABLE worker.schedule_plans (
+    schedule_id uuid PRIMARY KEY,
+    -- what was read; a schedule that says something else has no plan
+    cron_expr text NOT NULL,
+    timezone text NOT NULL,
+    next_slot timestamptz,  -- null: none ever comes, and `problem` says why
+    problem text,
+    -- whether the platform's own dispatcher reads the expression differently, and how; null until compared
+    is_compared boolean NOT NULL DEFAULT false,
+    difference text,
+    -- whether the platform's own dispatcher would make runs at other times too
+    has_surplus boolean NOT NULL DEFAULT false
+);
+
+CREATE INDEX schedule_plans_due ON worker.schedule_plans (next_slot);
 
 -- Who a schedule's runs are for; both null when there is nobody.
 CREATE FUNCTION worker.fn_schedule_assignee(p_type text, p_id uuid, OUT ai_lenser_id uuid, OUT team_id uuid)
@@ -11,14 +29,14 @@ BEGIN
     END IF;
 END $$;
 
--- Whether a calendar lets a run begin today, in its own zone. An unknown calendar or zone does.
-CREATE FUNCTION worker.fn_calendar_allows(p_calendar_id uuid) RETURNS boolean
+-- Whether a calendar lets a run be due at a time, by the day in its own zone. An unknown calendar or zone does.
+CREATE FUNCTION worker.fn_calendar_allows(p_calendar_id uuid, p_slot timestamptz) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = '' AS $$
 DECLARE
     v_calendar lenses.schedule_calendars;
 BEGIN
     SELECT * INTO v_calendar FROM lenses.schedule_calendars c WHERE c.id = p_calendar_id;
-    RETURN v_calendar.id IS NULL OR ((now() AT TIME ZONE v_calendar.timezone)::date = ANY (v_calendar.dates))
+    RETURN v_calendar.id IS NULL OR ((p_slot AT TIME ZONE v_calendar.timezone)::date = ANY (v_calendar.dates))
         = (v_calendar.kind = 'only_dates');
 EXCEPTION WHEN invalid_parameter_value THEN
     RETURN true;
@@ -52,9 +70,10 @@ BEGIN
     RETURN automation.fn_eval_filter(p_schedule.pre_dispatch_condition, v_subject);
 END $$;
 
--- The first gate that stops a schedule now, as its dispatch status and a message; both null when none does.
+-- The first gate that stops a schedule's slot, as its dispatch status and a message; both null when none does.
 CREATE FUNCTION worker.fn_schedule_gate(
-    p_schedule lenses.workflow_schedules, p_ai_lenser_id uuid, OUT status text, OUT message text
+    p_schedule lenses.workflow_schedules, p_ai_lenser_id uuid, p_slot timestamptz,
+    OUT status text, OUT message text
 )
 LANGUAGE plpgsql STABLE SET search_path = '' AS $$
 DECLARE
@@ -71,18 +90,23 @@ BEGIN
         SELECT 'budget_exceeded', 'daily spending limit reached' INTO status, message;
     ELSIF v_open > 0 THEN
         SELECT 'skipped_overlap', 'overlap_in_flight' INTO status, message;
-    ELSIF NOT worker.fn_calendar_allows(p_schedule.calendar_id) THEN
+    ELSIF NOT worker.fn_calendar_allows(p_schedule.calendar_id, p_slot) THEN
         SELECT 'skipped_calendar', 'not a day of its calendar' INTO status, message;
     ELSIF NOT worker.fn_schedule_condition_holds(p_schedule) THEN
         SELECT 'skipped_condition', 'its condition does not hold' INTO status, message;
     ELSIF v_retries > 0 AND worker.fn_consecutive_failures(p_schedule.id) > v_retries THEN
         SELECT 'skipped_max_attempts', 'too many failures in a row' INTO status, message;
     END IF;
-EXCEPTION WHEN OTHERS THEN
-    SELECT 'condition_failed', SQLERRM INTO status, message;
+EXCEPTION
+    -- These tell nothing of the schedule; its slot stays due.
+    WHEN transaction_rollback OR insufficient_resources OR object_not_in_prerequisite_state
+        OR operator_intervention OR read_only_sql_transaction THEN
+        RAISE;
+    WHEN OTHERS THEN
+        SELECT 'condition_failed', SQLERRM INTO status, message;
 END $$;
 
--- Keep what became of a schedule's minute; in the agent's log, in the words that the platform has for it.
+-- Keep what became of a schedule's slot; in the agent's log, in the words that the platform has for it.
 CREATE FUNCTION worker.fn_note_dispatch(
     p_schedule_id uuid, p_ai_lenser_id uuid, p_status text, p_message text
 ) RETURNS void
@@ -100,10 +124,10 @@ BEGIN
     END IF;
 END $$;
 
--- Insert the run of a schedule for this minute, its nodes and, for an assignee, its team run. What needs
--- approval waits for it in both rows.
+-- Insert the run of a schedule for a slot, its nodes and, for an assignee, its team run. What needs approval
+-- waits for it in both rows.
 CREATE FUNCTION worker.fn_dispatch_schedule(
-    p_schedule lenses.workflow_schedules, p_ai_lenser_id uuid, p_team_id uuid
+    p_schedule lenses.workflow_schedules, p_slot timestamptz, p_ai_lenser_id uuid, p_team_id uuid
 ) RETURNS uuid
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
@@ -111,7 +135,6 @@ DECLARE
     v_inputs jsonb := p_schedule.inputs_template;
     v_rotates boolean := coalesce(
         jsonb_typeof(p_schedule.inputs_rotation) = 'array' AND p_schedule.inputs_rotation <> '[]', false);
-    v_minute timestamptz := date_trunc('minute', now());
     v_run uuid;
     v_team_run uuid;
 BEGIN
@@ -123,7 +146,7 @@ BEGIN
         workflow_id, triggered_by, status, trigger_mode, schedule_id, scheduled_for, context_inputs,
         global_model_id, ai_lenser_id)
     SELECT w.id, w.lenser_id, CASE WHEN v_needs_approval THEN 'pending_approval' ELSE 'pending' END, 'schedule',
-           p_schedule.id, v_minute, v_inputs, p_schedule.global_model_id, p_ai_lenser_id
+           p_schedule.id, p_slot, v_inputs, p_schedule.global_model_id, p_ai_lenser_id
     FROM lenses.workflows w
     WHERE w.id = p_schedule.workflow_id AND w.archived_at IS NULL AND w.deleted_at IS NULL
     RETURNING id INTO v_run;
@@ -139,7 +162,7 @@ BEGIN
             p_ai_lenser_id, p_team_id, p_schedule.workflow_id, v_run, p_schedule.workflow_assignment_id,
             CASE WHEN v_needs_approval THEN 'blocked' ELSE 'queued' END,
             CASE WHEN v_needs_approval THEN 'pending' ELSE 'not_required' END,
-            jsonb_build_object('schedule_id', p_schedule.id, 'scheduled_for', v_minute,
+            jsonb_build_object('schedule_id', p_schedule.id, 'scheduled_for', p_slot,
                                'cron_expr', p_schedule.cron_expr))
         RETURNING id INTO v_team_run;
         INSERT INTO agents.agent_run_events (team_run_id, event_type)
@@ -152,56 +175,192 @@ BEGIN
     RETURN v_run;
 END $$;
 
--- Make the runs of all schedules that are due in this minute and say how many there are. Schedules that the
--- platform's own dispatcher has served in this minute are left alone; one that goes wrong stops no other.
-CREATE FUNCTION worker.fn_dispatch_scheduled_workflows() RETURNS integer
+-- Whether the platform's own dispatcher has run in the last minutes, as its cron has it do every minute.
+CREATE FUNCTION worker.fn_platform_dispatches() RETURNS boolean
+LANGUAGE sql STABLE SET search_path = '' AS $$
+    SELECT EXISTS (SELECT FROM automation.cron_runs c
+                   WHERE c.job_name = 'dispatch-scheduled-workflows' AND c.status <> 'skipped_locked'
+                     AND c.started_at > now() - interval '5 minutes')
+$$;
+
+-- Which values of each field the platform's own matcher accepts; no row for an expression that it can't read.
+-- It asks that all five fields match, so each can be looked at alone.
+CREATE FUNCTION worker.fn_platform_cron_fields(p_cron_expr text) RETURNS TABLE (field text, value integer)
+LANGUAGE plpgsql STABLE SET search_path = '' SET timezone = 'UTC' AS $$
+DECLARE
+    v_fields text[] := regexp_split_to_array(btrim(p_cron_expr), '\s+');
+BEGIN
+    IF cardinality(v_fields) <> 5 THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+    SELECT tried.field, tried.value
+    FROM (SELECT 'minute', m, v_fields[1] || ' * * * *', timestamptz '2024-01-01' + m * interval '1 minute'
+          FROM generate_series(0, 59) AS m
+          UNION ALL SELECT 'hour', h, '* ' || v_fields[2] || ' * * *', timestamptz '2024-01-01' + h * interval '1 hour'
+          FROM generate_series(0, 23) AS h
+          UNION ALL SELECT 'day', d, '* * ' || v_fields[3] || ' * *', timestamptz '2023-12-31' + d * interval '1 day'
+          FROM generate_series(1, 31) AS d
+          UNION ALL SELECT 'month', m, '* * * ' || v_fields[4] || ' *', make_timestamptz(2024, m, 1, 0, 0, 0)
+          FROM generate_series(1, 12) AS m
+          UNION ALL  -- 2023 began on a Sunday
+          SELECT 'weekday', w, '* * * * ' || v_fields[5], timestamptz '2023-01-01' + w * interval '1 day'
+          FROM generate_series(0, 6) AS w) AS tried (field, value, cron_expr, at)
+    WHERE lenses.fn_cron_matches_now(tried.cron_expr, tried.at);
+EXCEPTION WHEN data_exception OR raise_exception THEN
+    RETURN;
+END $$;
+
+-- What is to be done now: schedules without a plan, and those whose slot has come, unless all are held up by
+-- the kill switch or a frozen queue. Plans of schedules that were switched off or deleted are forgotten.
+CREATE FUNCTION worker.due_schedules() RETURNS TABLE (
+    schedule_id uuid, cron_expr text, timezone text, created_at timestamptz, planned_slot timestamptz,
+    on_missed text, checked_at timestamptz
+)
 LANGUAGE plpgsql SET search_path = worker, public AS $$
 DECLARE
+    v_held boolean := fn_kill_switch_active('system')
+        OR coalesce((SELECT c.queue_frozen FROM admin.execution_control c WHERE c.id = 1), false);
+BEGIN
+    DELETE FROM worker.schedule_plans p
+    WHERE NOT EXISTS (SELECT FROM lenses.workflow_schedules s WHERE s.id = p.schedule_id AND s.is_active);
+    RETURN QUERY
+    SELECT s.id, s.cron_expr, s.timezone, s.created_at, p.next_slot, s.queue_policy ->> 'onMissed', now()
+    FROM lenses.workflow_schedules s
+    LEFT JOIN worker.schedule_plans p
+        ON p.schedule_id = s.id AND p.cron_expr = s.cron_expr AND p.timezone = s.timezone
+    WHERE s.is_active AND (p.schedule_id IS NULL OR (p.next_slot <= now() AND NOT v_held))
+    ORDER BY p.next_slot NULLS LAST, s.created_at;
+END $$;
+
+-- Keep which slot of a schedule comes next, or why none ever does; the platform's pages show both. Nothing
+-- is kept for a schedule that says something else by now, or that another process has planned.
+CREATE FUNCTION worker.plan_schedule(
+    p_schedule_id uuid, p_cron_expr text, p_timezone text, p_next_slot timestamptz, p_problem text
+) RETURNS boolean
+LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    v_old_problem text;
+BEGIN
+    PERFORM FROM lenses.workflow_schedules s
+    WHERE s.id = p_schedule_id AND s.is_active AND s.cron_expr = p_cron_expr AND s.timezone = p_timezone FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    SELECT coalesce(p.problem, p.difference) INTO v_old_problem
+    FROM worker.schedule_plans p WHERE p.schedule_id = p_schedule_id;
+    INSERT INTO worker.schedule_plans AS p (schedule_id, cron_expr, timezone, next_slot, problem)
+    VALUES (p_schedule_id, p_cron_expr, p_timezone, p_next_slot, p_problem)
+    ON CONFLICT (schedule_id) DO UPDATE
+    SET cron_expr = p_cron_expr, timezone = p_timezone, next_slot = p_next_slot, problem = p_problem,
+        is_compared = false, difference = NULL, has_surplus = false
+    WHERE (p.cron_expr, p.timezone) <> (p_cron_expr, p_timezone);
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    UPDATE lenses.workflow_schedules s SET next_run_at = p_next_slot WHERE s.id = p_schedule_id;
+    IF p_problem IS NOT NULL THEN
+        UPDATE lenses.workflow_schedules s
+        SET last_dispatch_status = 'validation_failed', last_error_at = now(), last_error_message = p_problem
+        WHERE s.id = p_schedule_id;
+    ELSE
+        -- What was said of the old expression is not true of this one.
+        UPDATE lenses.workflow_schedules s
+        SET last_dispatch_status = nullif(s.last_dispatch_status, 'validation_failed'),
+            last_error_at = NULL, last_error_message = NULL
+        WHERE s.id = p_schedule_id AND s.last_error_message = v_old_problem;
+    END IF;
+    RETURN true;
+END $$;
+
+-- Plans that nobody has compared with the platform's own reading.
+CREATE FUNCTION worker.uncompared_schedules(p_most integer) RETURNS TABLE (cron_expr text, timezone text)
+LANGUAGE sql STABLE SET search_path = '' AS $$
+    SELECT DISTINCT p.cron_expr, p.timezone FROM worker.schedule_plans p WHERE NOT p.is_compared LIMIT p_most
+$$;
+
+-- Keep how the platform's own dispatcher reads an expression; where it differs, its schedules say so.
+CREATE FUNCTION worker.keep_comparison(
+    p_cron_expr text, p_timezone text, p_difference text, p_has_surplus boolean
+) RETURNS void
+LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    v_schedules uuid[];
+BEGIN
+    -- Schedules are locked before their plans everywhere.
+    SELECT array_agg(locked.id) INTO v_schedules
+    FROM (SELECT s.id FROM lenses.workflow_schedules s JOIN worker.schedule_plans p ON p.schedule_id = s.id
+          WHERE p.cron_expr = p_cron_expr AND p.timezone = p_timezone AND NOT p.is_compared
+          ORDER BY s.id FOR UPDATE OF s) AS locked;
+    UPDATE worker.schedule_plans p
+    SET is_compared = true, difference = p_difference, has_surplus = p_has_surplus
+    WHERE p.cron_expr = p_cron_expr AND p.timezone = p_timezone AND p.schedule_id = ANY (v_schedules);
+    IF p_difference IS NOT NULL THEN
+        UPDATE lenses.workflow_schedules s SET last_error_at = now(), last_error_message = p_difference
+        WHERE s.id = ANY (v_schedules);
+    END IF;
+END $$;
+
+-- Do what is due of a schedule whose plan says `p_planned`: make the run of `p_slot` unless a gate stops it or
+-- it is only to be noted, and wait for `p_next`. `p_missed` tells of slots that passed while nothing ran.
+-- Gives what became of it; null when another process has done it, or the schedule has changed.
+CREATE FUNCTION worker.dispatch_slot(
+    p_schedule_id uuid, p_planned timestamptz, p_slot timestamptz, p_next timestamptz, p_runs boolean, p_missed text
+) RETURNS text
+LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
     v_schedule lenses.workflow_schedules;
+    v_plan worker.schedule_plans;
     v_assignee record;
     v_gate record;
-    v_count integer := 0;
 BEGIN
-    IF fn_kill_switch_active('system')
-       OR coalesce((SELECT c.queue_frozen FROM admin.execution_control c WHERE c.id = 1), false) THEN
-        RETURN 0;
-    END IF;
-    FOR v_schedule IN
-        SELECT * FROM lenses.workflow_schedules s
-        WHERE s.is_active AND (s.last_run_at IS NULL OR s.last_run_at < date_trunc('minute', now()))
-          AND lenses.fn_cron_matches_now(s.cron_expr)
-        ORDER BY s.created_at FOR UPDATE OF s SKIP LOCKED
-    LOOP
-        v_assignee := worker.fn_schedule_assignee(v_schedule.assignee_type, v_schedule.assignee_id);
-        v_gate := worker.fn_schedule_gate(v_schedule, v_assignee.ai_lenser_id);
-        IF v_gate.status IS NOT NULL THEN
-            PERFORM worker.fn_note_dispatch(
-                v_schedule.id, v_assignee.ai_lenser_id, v_gate.status, v_gate.message);
-            CONTINUE;
-        END IF;
-        BEGIN
-            PERFORM worker.fn_dispatch_schedule(v_schedule, v_assignee.ai_lenser_id, v_assignee.team_id);
-            v_count := v_count + 1;
-        EXCEPTION
-            WHEN unique_violation THEN
-                PERFORM worker.fn_note_dispatch(
-                    v_schedule.id, v_assignee.ai_lenser_id, 'skipped_overlap', 'schedule_slot_exists');
-            WHEN OTHERS THEN
-                PERFORM worker.fn_note_dispatch(
-                    v_schedule.id, v_assignee.ai_lenser_id, 'dispatch_failed', SQLERRM);
-        END;
-    END LOOP;
-    RETURN v_count;
-END $$;
-
--- The same under the lock that the platform's own cron takes; null when that is at it just now.
-CREATE FUNCTION worker.dispatch_schedules_once() RETURNS integer
-LANGUAGE plpgsql SET search_path = '' AS $$
-BEGIN
-    IF NOT pg_try_advisory_xact_lock(hashtext('cron:dispatch-scheduled-workflows')) THEN
+    -- The platform's own dispatcher locks the same row.
+    SELECT * INTO v_schedule FROM lenses.workflow_schedules s WHERE s.id = p_schedule_id AND s.is_active FOR UPDATE;
+    UPDATE worker.schedule_plans p SET next_slot = p_next
+    WHERE p.schedule_id = v_schedule.id AND p.next_slot = p_planned
+      AND p.cron_expr = v_schedule.cron_expr AND p.timezone = v_schedule.timezone
+    RETURNING p.* INTO v_plan;
+    IF NOT FOUND THEN
         RETURN NULL;
     END IF;
-    RETURN worker.fn_dispatch_scheduled_workflows();
+    UPDATE lenses.workflow_schedules s SET next_run_at = p_next WHERE s.id = p_schedule_id;
+    IF EXISTS (SELECT FROM lenses.workflow_runs r WHERE r.schedule_id = p_schedule_id AND r.scheduled_for >= p_slot) THEN
+        RETURN 'made_elsewhere';
+    END IF;
+    IF v_plan.has_surplus AND worker.fn_platform_dispatches() THEN
+        UPDATE lenses.workflow_schedules s
+        SET last_error_at = now(), last_error_message = 'left to the platform''s own dispatcher, which runs'
+            ' besides the worker and ignores time zones'
+        WHERE s.id = p_schedule_id;
+        RETURN 'left_to_platform';
+    END IF;
+    v_assignee := worker.fn_schedule_assignee(v_schedule.assignee_type, v_schedule.assignee_id);
+    IF NOT p_runs THEN
+        PERFORM worker.fn_note_dispatch(p_schedule_id, v_assignee.ai_lenser_id, 'skipped_missed', p_missed);
+        RETURN 'skipped_missed';
+    END IF;
+    v_gate := worker.fn_schedule_gate(v_schedule, v_assignee.ai_lenser_id, p_slot);
+    IF v_gate.status IS NOT NULL THEN
+        PERFORM worker.fn_note_dispatch(p_schedule_id, v_assignee.ai_lenser_id, v_gate.status,
+                                        concat_ws('; ', v_gate.message, p_missed));
+        RETURN v_gate.status;
+    END IF;
+    BEGIN
+        PERFORM worker.fn_dispatch_schedule(v_schedule, p_slot, v_assignee.ai_lenser_id, v_assignee.team_id);
+    EXCEPTION
+        WHEN transaction_rollback OR insufficient_resources OR object_not_in_prerequisite_state
+            OR operator_intervention OR read_only_sql_transaction THEN
+            RAISE;
+        WHEN OTHERS THEN
+            PERFORM worker.fn_note_dispatch(p_schedule_id, v_assignee.ai_lenser_id, 'dispatch_failed', SQLERRM);
+            RETURN 'dispatch_failed';
+    END;
+    IF p_missed IS NOT NULL THEN
+        UPDATE lenses.workflow_schedules s SET last_error_at = now(), last_error_message = p_missed
+        WHERE s.id = p_schedule_id;
+    END IF;
+    RETURN 'dispatched';
 END $$;
 
+REVOKE ALL ON ALL TABLES IN SCHEMA worker FROM PUBLIC;
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA worker FROM PUBLIC;
