@@ -212,9 +212,14 @@ def test_a_slot_that_can_not_be_served_now_stays_due(
 def test_a_frozen_queue_holds_what_is_due_until_it_is_opened(
     jobs_database: Database, connection: Connection, daily: UUID
 ) -> None:
-    rows(connection, "UPDATE admin.execution_control SET queue_frozen = true")
     let_pass(connection, daily, timedelta(days=2))
+    (seen,) = jobs_database.call("SELECT * FROM worker.due_schedules()")
+    rows(connection, "UPDATE admin.execution_control SET queue_frozen = true")
     assert dispatch(jobs_database) == {}
+    # Neither is what was found before.
+    late = "SELECT worker.dispatch_slot(%s, %s, %s, now(), true, NULL) AS outcome"
+    found = jobs_database.call(late, (daily, seen["planned_slot"], seen["planned_slot"]))
+    assert found[0]["outcome"] is None
     rows(connection, "UPDATE admin.execution_control SET queue_frozen = false")
     assert dispatch(jobs_database) == {"dispatched": 1}
 

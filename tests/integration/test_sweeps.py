@@ -52,6 +52,20 @@ def test_a_tick_that_several_schedulers_send_is_done_once(
     assert call(connection, "SELECT count(*) FROM worker.ticks WHERE finished_at IS NOT NULL") == 1
 
 
+def test_a_slot_that_no_scheduler_was_there_for_is_made_up_for_months_later(
+    broker: LeaseBroker, connection: Connection, done: list[str]
+) -> None:
+    missed: datetime = call(connection, "SELECT now() AT TIME ZONE 'UTC'") - timedelta(days=100)
+
+    @sweep(f"{missed.minute} {missed.hour} {missed.day} {missed.month} *", missed=Missed.CATCH_UP_ONCE)
+    def settle() -> None:
+        done.append("settled")
+
+    send_and_wait(broker, connection, settle, times=3)
+    assert done == ["settled"]
+    assert call(connection, "SELECT slot::date FROM worker.ticks") == missed.date()
+
+
 def test_a_sweep_that_skips_what_it_missed_waits_for_its_next_slot(
     broker: LeaseBroker, connection: Connection, done: list[str]
 ) -> None:

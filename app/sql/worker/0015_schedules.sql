@@ -211,16 +211,22 @@ EXCEPTION WHEN data_exception OR raise_exception THEN
     RETURN;
 END $$;
 
--- What is to be done now: schedules without a plan, and those whose slot has come, unless all are held up by
--- the kill switch or a frozen queue. Plans of schedules that were switched off or deleted are forgotten.
+-- Whether all schedules wait: for the kill switch to be lifted, or for the queue to be opened.
+CREATE FUNCTION worker.fn_schedules_wait() RETURNS boolean
+LANGUAGE sql STABLE SET search_path = worker, public AS $$
+    SELECT fn_kill_switch_active('system')
+        OR coalesce((SELECT c.queue_frozen FROM admin.execution_control c WHERE c.id = 1), false)
+$$;
+
+-- What is to be done now: schedules without a plan, and those whose slot has come, unless all wait. Plans of
+-- schedules that were switched off or deleted are forgotten.
 CREATE FUNCTION worker.due_schedules() RETURNS TABLE (
     schedule_id uuid, cron_expr text, timezone text, created_at timestamptz, planned_slot timestamptz,
     on_missed text, checked_at timestamptz
 )
-LANGUAGE plpgsql SET search_path = worker, public AS $$
+LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
-    v_held boolean := fn_kill_switch_active('system')
-        OR coalesce((SELECT c.queue_frozen FROM admin.execution_control c WHERE c.id = 1), false);
+    v_waits boolean := worker.fn_schedules_wait();
 BEGIN
     DELETE FROM worker.schedule_plans p
     WHERE NOT EXISTS (SELECT FROM lenses.workflow_schedules s WHERE s.id = p.schedule_id AND s.is_active);
@@ -229,7 +235,7 @@ BEGIN
     FROM lenses.workflow_schedules s
     LEFT JOIN worker.schedule_plans p
         ON p.schedule_id = s.id AND p.cron_expr = s.cron_expr AND p.timezone = s.timezone
-    WHERE s.is_active AND (p.schedule_id IS NULL OR (p.next_slot <= now() AND NOT v_held))
+    WHERE s.is_active AND (p.schedule_id IS NULL OR (p.next_slot <= now() AND NOT v_waits))
     ORDER BY p.next_slot NULLS LAST, s.created_at;
 END $$;
 
@@ -303,7 +309,7 @@ END $$;
 
 -- Do what is due of a schedule whose plan says `p_planned`: make the run of `p_slot` unless a gate stops it or
 -- it is only to be noted, and wait for `p_next`. `p_missed` tells of slots that passed while nothing ran.
--- Gives what became of it; null when another process has done it, or the schedule has changed.
+-- Gives what became of it; null when another process has done it, the schedule has changed, or all wait.
 CREATE FUNCTION worker.dispatch_slot(
     p_schedule_id uuid, p_planned timestamptz, p_slot timestamptz, p_next timestamptz, p_runs boolean, p_missed text
 ) RETURNS text
@@ -314,6 +320,9 @@ DECLARE
     v_assignee record;
     v_gate record;
 BEGIN
+    IF worker.fn_schedules_wait() THEN
+        RETURN NULL;
+    END IF;
     -- The platform's own dispatcher locks the same row.
     SELECT * INTO v_schedule FROM lenses.workflow_schedules s WHERE s.id = p_schedule_id AND s.is_active FOR UPDATE;
     UPDATE worker.schedule_plans p SET next_slot = p_next
