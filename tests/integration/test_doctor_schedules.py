@@ -73,9 +73,7 @@ def test_a_zone_is_named_where_the_platforms_dispatcher_runs_besides(
         make_schedule(connection, workflow_id, cron_expr="0 9 * * *", timezone="Europe/Istanbul")
     rows(connection, "SELECT lenses.fn_dispatch_scheduled_workflows_safe()")
     (finding,) = found("schedules")
-    assert (
-        "and 1 others, '0 9 * * *' in Europe/Istanbul: left to the platform's own dispatcher" in finding.what
-    )
+    assert "and 1 more, '0 9 * * *' in Europe/Istanbul: left to the platform's own dispatcher" in finding.what
     assert finding.mend == "SELECT cron.unschedule('dispatch-scheduled-workflows')"
 
 

@@ -12,7 +12,13 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from app.database import Database
 from app.local.platform import Seeded
 from app.local.teams import make_agent, make_team
-from app.local.workflows import SeededWorkflow, enqueue_workflow_run, make_schedule, make_workflow
+from app.local.workflows import (
+    SeededWorkflow,
+    enqueue_workflow_run,
+    make_schedule,
+    make_workflow,
+    run_by_schedule,
+)
 from app.platform.schedules import dispatch_due_schedules
 from tests.integration.schedule_rows import InTransaction, next_minute, runs_of, schedule_row
 from tests.integration.workflow_rows import BOTH_PLATFORMS, claim, node_statuses, rows, update
@@ -275,3 +281,12 @@ def test_an_archived_workflow_is_not_started(
     update(connection, "lenses.workflows", workflow.workflow_id, archived_at=datetime.now(UTC))
     assert dispatch(jobs_database) == 0
     assert schedule_row(connection, schedule)["last_dispatch_status"] == "dispatch_failed"
+
+
+def test_a_schedule_of_the_demo_runs_at_once_and_once(
+    jobs_database: Database, connection: Connection, workflow: SeededWorkflow
+) -> None:
+    schedule = run_by_schedule(connection, workflow.workflow_id, inputs={"name": "Ada"})
+    (run,) = runs_of(connection, schedule)
+    assert (run["status"], run["context_inputs"]) == ("pending", {"name": "Ada"})
+    assert dispatch(jobs_database) == 0

@@ -63,7 +63,7 @@ def check_overdue_schedules(patient: Patient) -> Iterator[Finding]:
 
 
 def _look_at(patient: Patient, row: dict[str, Any], *, is_shared: bool) -> Iterator[Finding]:
-    others = f" and {row['schedules'] - 1} others" if row["schedules"] > 1 else ""
+    others = f" and {row['schedules'] - 1} more" if row["schedules"] > 1 else ""
     name = f"{row['one']}{others}, '{row['cron_expr']}' in {row['timezone']}"
     if problem := problem_of(row["cron_expr"], row["timezone"], row["now"]):
         yield Finding(
@@ -81,7 +81,7 @@ def _look_at(patient: Patient, row: dict[str, Any], *, is_shared: bool) -> Itera
             "schedules",
             Level.WARNING,
             f"{name}: {difference}",
-            "it runs at other times when the platform's own cron dispatches it, and previews show those",
+            "it runs at other times when the platform's own cron dispatches it",
             f"write it with numbers, lists and ranges only, or have the worker alone dispatch: {_UNSCHEDULE}",
         )
     elif has_surplus and is_shared:
