@@ -25,7 +25,7 @@ class GuardedContext(RenderContext):
     ) -> None:
         super().__init__(template, globals=data)
         # The library adds variables `now` and `today`; an input that is missing must not find them.
-        self.scope = ReadOnlyChainMap(self.locals, data)
+        self.scope = ReadOnlyChainMap(self.locals, data, self.counters)
         self.tokens = tokens
         self.limits = limits
         self._deadline = Deadline(limits.seconds)

@@ -20,8 +20,11 @@ BRACKET_WORK = 4_000_000
 
 _OPENING = re.compile(r"\{\{|\{%")
 _TAG_NAME = re.compile(r"\{%-?\s*(#|\w+)")
-_RAW = re.compile(r"\{%-?\s*raw\s*-?%\}")
-_ENDRAW = re.compile(r"\{%-?\s*endraw\s*-?%\}")
+#: The tags that have lexer rules of their own: what is between them isn't Liquid.
+_VERBATIM = {
+    name: (re.compile(rf"\{{%-?\s*{name}\s*-?%\}}"), re.compile(rf"\{{%-?\s*end{name}\s*-?%\}}"))
+    for name in ("raw", "doc")
+}
 _TOO_BLANK = re.compile(rf"\s{{{LONGEST_BLANK_CHARACTERS + 1}}}")
 
 
@@ -55,10 +58,8 @@ def _after_tag(source: str, start: int) -> int:
     name = _TAG_NAME.match(source, start)
     if name is None:
         raise _syntax(source, start, "a tag without a name")
-    if name[1] == "raw":
-        return _after_raw(source, start)
-    if name[1] == "doc":
-        raise _syntax(source, start, "unexpected tag 'doc'")  # it has a lexer rule of its own
+    if name[1] in _VERBATIM:
+        return _after_verbatim(source, start, name[1])
     end = source.find("%}", name.end())
     if end < 0:
         raise _syntax(source, start, "'{%' is never closed")
@@ -66,12 +67,13 @@ def _after_tag(source: str, start: int) -> int:
     return end + 2
 
 
-def _after_raw(source: str, start: int) -> int:
-    raw = _RAW.match(source, start)
-    endraw = _ENDRAW.search(source, raw.end()) if raw else None
-    if endraw is None:
-        raise _syntax(source, start, "'raw' is never closed")
-    return endraw.end()
+def _after_verbatim(source: str, start: int, name: str) -> int:
+    opening, closing = _VERBATIM[name]
+    opened = opening.match(source, start)
+    closed = closing.search(source, opened.end()) if opened else None
+    if closed is None:
+        raise _syntax(source, start, f"'{name}' is never closed")
+    return closed.end()
 
 
 def _check_inside(source: str, start: int, end: int) -> None:

@@ -23,6 +23,7 @@ from liquid.exceptions import (
 
 from app.errors import GiveUp
 from app.templates.limits import limit_exceeded
+from app.templates.no_result import NoResultError
 from app.templates.positions import expression_at, place
 
 _LONGEST_REASON_CHARACTERS = 160
@@ -64,6 +65,8 @@ def _failed(error: LiquidError, source: str) -> GiveUp:
         return GiveUp("template.syntax", f"{where}unknown filter '{word}'")
     if isinstance(error, ResourceLimitError):
         return limit_exceeded(f"{where}the template is nested too deeply")
+    if isinstance(error, NoResultError):
+        return GiveUp("template.failed", f"{where}'{word}': {error.reason}")
     if isinstance(error, _FILTER_ERRORS):
         return GiveUp("template.failed", f"{where}'{word}' can't be applied to what it is given")
     return GiveUp("template.failed", f"{where}the template can't be rendered at '{word}'")

@@ -1,12 +1,14 @@
 """Render templates in Liquid, with python-liquid hardened against templates and inputs from strangers.
 
 The library bounds neither time nor memory. What closes its holes: `delimiters` (before the lexer),
-`context` (time, loops, variables), `nodes` (ranges, output) and `filters`. Tags that load other templates,
-keep state or write HTML are not there.
+`context` (time, loops, variables), `nodes` (ranges, output) and `filters`. Tags that load other templates
+are not there. Where the library differs from Shopify Liquid 5, `filters`, `comparisons` and `nodes` follow
+Shopify's; docs/templates.md has the tags and filters, and what differs still.
 
-As in strict Liquid a missing variable may be tested and given a default, and fails when printed. A declared
-parameter that isn't required is nil when it is missing. Labels that are words of Liquid (`limit`, `in`, …)
-can't be used as variables, tokens can. A list or object prints as JSON. Comments need paired delimiters.
+As in strict Liquid a missing variable fails when it is printed or looped over; to a condition and to a
+filter it is nil. A declared parameter that isn't required is nil when it is missing. Labels that are words
+of Liquid (`limit`, `in`, …) can't be used as variables, tokens can. A list or object prints as JSON.
+Comments need paired delimiters.
 """
 
 from __future__ import annotations
@@ -19,12 +21,16 @@ from liquid.builtin.illegal import Illegal
 from liquid.builtin.tags import (
     assign_tag,
     capture_tag,
-    case_tag,
     comment_tag,
+    decrement_tag,
+    doc_tag,
     for_tag,
     if_tag,
+    ifchanged_tag,
+    increment_tag,
     inline_comment_tag,
     liquid_tag,
+    tablerow_tag,
     unless_tag,
 )
 from liquid.exceptions import LiquidError, LiquidInterrupt
@@ -32,24 +38,28 @@ from liquid.token import Token
 from pydantic import JsonValue
 
 from app.errors import GiveUp
+from app.templates import comparisons
 from app.templates.context import GuardedContext
 from app.templates.delimiters import check_source
 from app.templates.failures import giving_up_on_failure, giving_up_on_syntax
 from app.templates.filters import guarded_filters
 from app.templates.limits import DEFAULT_LIMITS, Limits
-from app.templates.nodes import JsonCycleTag, JsonEchoTag, OutputTag, TemplateTextTag
+from app.templates.nodes import JsonCycleTag, JsonEchoTag, OutputTag, StrictCaseTag, TemplateTextTag
 from app.templates.parameters import Parameter, check_inputs
 from app.templates.positions import place
 from app.templates.tokens import Tokens
 
-_TAGS = (
+#: Every tag that there is, and what stands for text and for `{{ … }}`.
+TAGS = (
     TemplateTextTag,
     OutputTag,
     Illegal,
     assign_tag.AssignTag,
     capture_tag.CaptureTag,
-    case_tag.CaseTag,
+    StrictCaseTag,
     comment_tag.CommentTag,
+    decrement_tag.DecrementTag,
+    doc_tag.DocTag,
     inline_comment_tag.InlineCommentTag,
     JsonCycleTag,
     JsonEchoTag,
@@ -57,18 +67,23 @@ _TAGS = (
     for_tag.BreakTag,
     for_tag.ContinueTag,
     if_tag.IfTag,
+    ifchanged_tag.IfChangedTag,
+    increment_tag.IncrementTag,
     liquid_tag.LiquidTag,
+    tablerow_tag.TablerowTag,
     unless_tag.UnlessTag,
 )
 
 
 class HardenedEnvironment(Environment):
-    """Only the tags and filters that are safe and useful in a prompt."""
+    """Only the tags and filters that are safe."""
+
+    string_first_and_last = True
 
     def setup_tags_and_filters(self, *, extra: bool = False) -> None:
         """Register them; the library's own set is never registered."""
         assert not extra
-        for tag in _TAGS:
+        for tag in TAGS:
             self.add_tag(tag)
         self.filters.update(guarded_filters())
 
@@ -125,6 +140,7 @@ def _parse(source: str) -> BoundTemplate:
 
 @cache
 def _environment() -> Environment:
+    comparisons.install()
     return HardenedEnvironment(
         tolerance=Mode.STRICT, undefined=FalsyStrictUndefined, loader=DictLoader({}), strict_filters=True
     )

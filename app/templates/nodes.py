@@ -9,6 +9,7 @@ from liquid import RenderContext, TokenStream
 from liquid.builtin.content import ContentNode, Literal
 from liquid.builtin.expressions import primitive
 from liquid.builtin.output import Output, OutputNode
+from liquid.builtin.tags.case_tag import CaseTag
 from liquid.builtin.tags.cycle_tag import CycleNode, CycleTag
 from liquid.builtin.tags.echo_tag import EchoNode, EchoTag
 from liquid.expression import Expression
@@ -104,6 +105,16 @@ class JsonCycleTag(CycleTag):
         node = super().parse(stream)
         node.args = [_Printed(arg) for arg in node.args]
         return node
+
+
+class StrictCaseTag(CaseTag):
+    """Parses `{% case … %}`."""
+
+    def _parse_when_expression(self, stream: TokenStream) -> list[Expression]:
+        """Parse the values of a `when`, and nothing after them: the library ignores what it can't read."""
+        expressions = super()._parse_when_expression(stream)
+        stream.expect_eos()
+        return expressions
 
 
 class CappedRange(primitive.RangeLiteral):

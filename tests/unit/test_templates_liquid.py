@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.errors import GiveUp
-from app.templates import Parameter, needs_liquid, render_liquid
+from app.templates import Limits, Parameter, needs_liquid, render_liquid
 
 TOPIC = Parameter(id="11111111-1111-4111-8111-111111111111", label="topic", required=True)
 TONE = Parameter(id="22222222-2222-4222-8222-222222222222", label="tone", required=False)
@@ -75,7 +75,7 @@ def test_the_language(body, expected):
         ("'one two three' | truncatewords: 2", "one two..."),
         ("'a<b' | escape | url_encode", "a%26lt%3Bb"),
         ("'a b  c' | split: ' ' | join: '-'", "a-b-c"),
-        ("'a,b,' | split: ',' | size", "3"),
+        ("'a,b,' | split: ',' | size", "2"),
         ("'abc' | split: '' | reverse | join: ''", "cba"),
         ("',' | split: ','", "[]"),
         ("tags | sort | uniq | join: ', '", "a, b"),
@@ -154,16 +154,14 @@ def test_a_value_comes_out_as_it_went_in_whichever_way_it_is_inserted(value, bod
         ("{% if a %}\n", "line 2, column 1", "expected tag endif"),
         ("{% include 'x' %}", "line 1, column 4", "'include'"),
         ("{% render 'x' %}", "line 1, column 4", "'render'"),
-        ("{% increment x %}", "line 1, column 4", "'increment'"),
-        ("{% decrement x %}", "line 1, column 4", "'decrement'"),
-        ("{% tablerow a in b %}{% endtablerow %}", "line 1, column 4", "'tablerow'"),
-        ("{% ifchanged %}{% endifchanged %}", "line 1, column 4", "'ifchanged'"),
-        ("{% doc %}{% enddoc %}", "line 1, column 1", "'doc'"),
+        ("{% layout 'x' %}", "line 1, column 4", "'layout'"),
+        ("x{% doc %}", "line 1, column 2", "'doc' is never closed"),
+        ("{% case n %}{% when 1 and 2 %}{% endcase %}", "line 1, column 23", "unexpected token and"),
         ("{% %}", "line 1, column 1", "without a name"),
         ("x{% raw %}", "line 1, column 2", "'raw' is never closed"),
         ("{{ limit }}", "line 1, column 4", "limit"),
         ("{{ name | nope }}", "line 1, column 11", "unknown filter 'nope'"),
-        ("{{ name | base64_decode }}", "line 1", "unknown filter"),
+        ("{{ name | hmac_sha256: 'x' }}", "line 1", "unknown filter"),
         ("{% for a in tags %}{% endfor %}{% break %}", "line 1", "'break' outside of a loop"),
     ],
 )
@@ -179,11 +177,10 @@ def test_a_syntax_error_tells_the_place_and_the_problem(body, where, what):
     ("body", "word"),
     [
         ("\n {{ nobody }}", "line 2, column 5: no value for 'nobody'"),
-        ("{{ user.age | plus: 1 }}", "'user.age'"),
-        ("{{ 1 | plus: nobody }}", "'nobody'"),
+        ("{{ user.age }}", "'user.age'"),
         ("{% for x in nobody %}{% endfor %}", "'nobody'"),
-        ("{{ nobody | upcase }}", "'nobody'"),
-        ("{{ name | default: x }}{{ nobody | default: x }}", "'x'"),
+        ("{% tablerow x in nobody %}{% endtablerow %}", "'nobody'"),
+        ("{% assign x = nobody %}{{ x }}", "'nobody'"),
         ("{{ now }}", "'now'"),
         ("{% cycle nobody %}", "'nobody'"),
     ],
@@ -217,13 +214,16 @@ SECRET = "s3cret-value"
         "{{ v | round: v | divided_by: 0 }}",
         "{{ list | uniq: 'x' }}",
         "{{ list | map: 'x' }}",
-        "{{ list | sum }}",
+        "{{ list | sort }}",
+        "{{ list | sum: 'x' }}",
+        "{{ v | base64_decode }}",
         "{% for i in list limit: v %}{% endfor %}",
-        "{% if list < v %}{% endif %}",
+        "{% if 1 < v %}{% endif %}",
+        "{% if v <= 1 %}{% endif %}",
         "{{ v | truncate: v }}",
         "{{ v | slice: v }}",
-        "{{ o | compact: v }}",
-        "{{ v | date: list }}",
+        "{{ o | concat: v }}",
+        "{{ list | where: list }}",
         "{{ list | first: v }}",
     ],
 )
@@ -257,7 +257,8 @@ def test_parsed_templates_are_shared_by_threads_and_their_state_is_not():
 
     def render_all(thread: int) -> list[str]:
         started.wait(timeout=30)
-        return [render_liquid(body, {"v": f"<{thread}>"}) for body in bodies]
+        limits = Limits(seconds=60)  # so many threads are slow
+        return [render_liquid(body, {"v": f"<{thread}>"}, limits=limits) for body in bodies]
 
     with ThreadPoolExecutor(16) as threads:
         results = list(threads.map(render_all, range(16)))

@@ -42,7 +42,7 @@ def test_placeholders(body, expected):
     [
         *((body, "gone") for body in ("[[gone]]", "{{gone}}", "[ gone ]", "[[tone]] [[gone]]")),
         ("[[MAIN_TOPIC]]", "MAIN_TOPIC"),
-        ("{{ gone | upcase }}", "line 1, column 4: no value for 'gone'"),
+        ("{% if n %}{{ gone }}{% endif %}", "line 1, column 14: no value for 'gone'"),
     ],
 )
 def test_a_placeholder_without_a_value_blocks_the_node(body, placeholder):
