@@ -63,6 +63,61 @@ def test_an_event_starts_a_workflow_once_and_a_worker_takes_it(
     assert claim(jobs_database) is None
 
 
+@pytest.mark.parametrize(("named", "model"), [("gpt-4o", "gpt-4o"), ("", None), (None, None)])
+def test_a_rule_keeps_the_model_of_the_runs_that_it_starts(
+    jobs_database: Database,
+    connection: Connection,
+    seeded: Seeded,
+    workflow_id: UUID,
+    named: str | None,
+    model: str | None,
+) -> None:
+    config = {"workflow_id": str(workflow_id)} | ({} if named is None else {"global_model_id": named})
+    make_rule(connection, seeded.people["ada"], "dispatch_workflow", config)
+    complete_a_run(connection, workflow_id)
+    call(connection, DISPATCH)
+    claimed = claim(jobs_database)
+    assert claimed is not None
+    assert claimed.job["global_model_id"] == model
+
+
+@BOTH_PLATFORMS
+def test_a_rules_webhook_has_the_platforms_body(
+    connection: Connection, seeded: Seeded, workflow_id: UUID
+) -> None:
+    rule_id = make_rule(connection, seeded.people["ada"], "webhook", {"url": "https://hooks.example/x"})
+    run_id = complete_a_run(connection, workflow_id)
+    call(connection, DISPATCH)
+    (event,) = rows(connection, "SELECT id, to_jsonb(occurred_at) AS at FROM automation.events")
+    (sent,) = rows(connection, "SELECT id, event_type, payload FROM audit.webhook_outbox")
+    assert sent["event_type"] == "automation.workflow_run.completed"
+    assert sent["payload"] == {
+        "webhook_version": 1,
+        "rule_id": str(rule_id),
+        "event_id": str(event["id"]),
+        "event_type": "automation.workflow_run.completed",
+        "occurred_at": event["at"],
+        "payload": {"run_id": str(run_id), "workflow_id": str(workflow_id), "status": "completed"},
+    }
+    assert call(connection, "SELECT outbox_id FROM automation.event_dispatches") == sent["id"]
+
+
+def test_the_reference_platforms_own_dispatcher_says_the_same(
+    connection: Connection, seeded: Seeded, workflow_id: UUID
+) -> None:
+    ada = seeded.people["ada"]
+    make_rule(connection, ada, "webhook", {"url": "https://hooks.example/x"})
+    config = {"workflow_id": str(workflow_id), "global_model_id": "gpt-4o"}
+    make_rule(connection, ada, "dispatch_workflow", config)
+    complete_a_run(connection, workflow_id)
+    assert call(connection, "SELECT automation.fn_run_dispatcher()") == 2
+    (sent,) = rows(connection, "SELECT event_type, payload FROM audit.webhook_outbox")
+    assert sent["event_type"] == sent["payload"]["event_type"] == "automation.workflow_run.completed"
+    assert (sent["payload"]["webhook_version"], sent["payload"]["payload"]["status"]) == (1, "completed")
+    started = "SELECT global_model_id FROM lenses.workflow_runs WHERE status = 'pending'"
+    assert call(connection, started) == "gpt-4o"
+
+
 def test_workflows_that_start_each_other_come_to_an_end(
     connection: Connection, seeded: Seeded, workflow_id: UUID
 ) -> None:

@@ -161,11 +161,17 @@ BEGIN
                     coalesce(v_match.action_config ->> 'title', v_match.event_type), v_match.action_config ->> 'body');
         ELSIF v_match.action_kind = 'webhook' THEN
             INSERT INTO audit.webhook_outbox (event_type, payload, target_url)
-            VALUES (v_match.event_type, v_match.payload, v_match.action_config ->> 'url');
+            VALUES ('automation.' || v_match.event_type,
+                    jsonb_build_object('webhook_version', 1, 'rule_id', v_match.rule_id,
+                                       'event_type', 'automation.' || v_match.event_type,
+                                       'payload', v_match.payload),
+                    v_match.action_config ->> 'url');
         ELSE
-            INSERT INTO lenses.workflow_runs (workflow_id, triggered_by, status, trigger_mode, context_inputs)
+            INSERT INTO lenses.workflow_runs (
+                workflow_id, triggered_by, status, trigger_mode, context_inputs, global_model_id)
             VALUES ((v_match.action_config ->> 'workflow_id')::uuid, v_match.lenser_id, 'pending', 'manual',
-                    coalesce(v_match.action_config -> 'context_inputs', '{}'))
+                    coalesce(v_match.action_config -> 'context_inputs', '{}'),
+                    v_match.action_config ->> 'global_model_id')
             RETURNING id INTO v_run;
             INSERT INTO lenses.workflow_node_results (run_id, node_id)
             SELECT v_run, node.id FROM lenses.workflow_nodes AS node

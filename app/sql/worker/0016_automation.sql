@@ -16,9 +16,10 @@ BEGIN
         RAISE EXCEPTION 'recursion_cap_exceeded: workflows that start each other, % deep', v_depth;
     END IF;
     INSERT INTO lenses.workflow_runs (
-        workflow_id, triggered_by, status, trigger_mode, context_inputs, recursion_depth, metadata)
+        workflow_id, triggered_by, status, trigger_mode, context_inputs, global_model_id, recursion_depth, metadata)
     SELECT w.id, p_rule.lenser_id, 'pending', 'api',
            coalesce(p_rule.action_config -> 'context_inputs', p_rule.action_config -> 'input_overrides', '{}'),
+           nullif(trim(p_rule.action_config ->> 'global_model_id'), ''),
            coalesce(v_depth, 0), jsonb_build_object('origin', 'automation', 'rule_id', p_rule.id, 'event_id', p_event.id)
     FROM lenses.workflows w WHERE w.id = v_workflow AND w.lenser_id = p_rule.lenser_id
     RETURNING id INTO v_run;
@@ -45,9 +46,10 @@ BEGIN
                     jsonb_build_object('rule_id', p_rule.id, 'event_id', p_event.id, 'event_type', p_event.event_type));
         WHEN 'webhook' THEN
             INSERT INTO audit.webhook_outbox (event_type, payload, target_url)
-            VALUES (p_event.event_type, jsonb_build_object(
-                        'event_id', p_event.id, 'event_type', p_event.event_type,
-                        'occurred_at', p_event.occurred_at, 'data', p_event.payload),
+            VALUES ('automation.' || p_event.event_type, jsonb_build_object(
+                        'webhook_version', 1, 'rule_id', p_rule.id, 'event_id', p_event.id,
+                        'event_type', 'automation.' || p_event.event_type,
+                        'occurred_at', p_event.occurred_at, 'payload', p_event.payload),
                     coalesce(p_rule.action_config ->> 'target_url', p_rule.action_config ->> 'url'))
             RETURNING id INTO v_outbox;
         WHEN 'dispatch_workflow' THEN
