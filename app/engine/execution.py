@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 
 import structlog
@@ -11,18 +12,20 @@ from app.database import Database
 from app.engine.budget import Budget
 from app.engine.crew import Crew, ShutdownBegun
 from app.engine.loop import RunLoop
+from app.engine.page import refusal
 from app.engine.pulse import pulse
 from app.engine.summary import Ending
 from app.engine.tries import Ended, Trier, Try
-from app.engine.writing import write_late
+from app.engine.writing import write, write_late
 from app.errors import StaleClaim
-from app.nodes import Models, catching_types, field_kinds, node_types, problems_of, refusals
+from app.nodes import Models, catching_types, field_kinds, node_types, notes_of, problems_of, refusals
 from app.platform.parked_nodes import fetch_parked
 from app.platform.workflows import RunHold, RunLost, Verdict, WorkflowRun, fetch_graph, fetch_nodes
 from app.settings import settings
 from app.shutdown import told_of_shutdown
 from app.workflow import (
     Graph,
+    InvalidWorkflow,
     Progress,
     Resumption,
     clean_root_inputs,
@@ -44,8 +47,8 @@ def execute(
 
     `models` is who the nodes ask; a team has its members answer. The nodes' rows are written; the run's own
     row is the caller's, in the transaction that ends the claim. Raises `InvalidWorkflow` before anything is
-    started, `PutBack` when the process is about to end, `StaleClaim` when a newer attempt has the run, and
-    any `RunStopped` of the `models`.
+    started, when the rows of the nodes at fault say why; `PutBack` when the process is about to end;
+    `StaleClaim` when a newer attempt has the run; and any `RunStopped` of the `models`.
     """
     crew = Crew[Try, Ended]()
     try:
@@ -74,14 +77,23 @@ def _load(database: Database, hold: RunHold) -> tuple[Graph, int]:
     rows = fetch_graph(database, hold.run_id)
     if rows is None:
         raise RunLost(Verdict.ENDED)
-    graph = load_graph(
-        rows.nodes,
-        rows.edges,
-        known_types=node_types().keys() | refusals().keys(),
-        kinds=field_kinds(),
-        catching_types=catching_types(),
-        check=problems_of,
-    )
+    try:
+        graph = load_graph(
+            rows.nodes,
+            rows.edges,
+            known_types=node_types().keys() | refusals().keys(),
+            kinds=field_kinds(),
+            catching_types=catching_types(),
+            check=problems_of,
+        )
+    except InvalidWorkflow as refused:
+        write(database, hold, refusal(refused.reasons))
+        raise
+    passed_over = [note for node in graph.nodes.values() for note in notes_of(node)]
+    graph = replace(graph, notes=[*passed_over, *graph.notes])
+    if hold.attempt == 1:
+        for note in graph.notes:
+            log.warning(note.message, code=note.code, run_id=str(hold.run_id))
     return graph, rows.worked_ms
 
 

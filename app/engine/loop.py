@@ -88,7 +88,8 @@ class RunLoop:
 
     def _open(self, stored: Mapping[str, NodeRow], parked: Sequence[ParkedNode]) -> None:
         page = self._new_page()
-        page.tell_of_start(self._hold.attempt, stored.values(), has_waited=bool(parked))
+        notes = self._progress.graph.notes
+        page.tell_of_start(self._hold.attempt, stored.values(), has_waited=bool(parked), notes=notes)
         opening = self._progress.opening
         told = {node_id for node_id, row in stored.items() if NodeStatus(row.status).is_terminal}
         page.settle({node_id: end for node_id, end in opening.settled.items() if node_id not in told})

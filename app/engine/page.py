@@ -10,7 +10,7 @@ from app.calls import Call
 from app.engine.tries import Parked, Tried
 from app.platform.run_events import RunEvent, RunEventType
 from app.platform.workflows import NodeRow, NodeWrite, Parking
-from app.workflow import Cause, Node, NodeId, NodeResult, NodeStatus, Park
+from app.workflow import Cause, Node, NodeId, NodeResult, NodeStatus, Park, Problem
 from app.workflow.results import MODERATION_BLOCKED
 from app.workflow.values import JsonObject
 
@@ -136,8 +136,13 @@ class Page:
             reason = result.skipped_because or result.error
             self._tell(_ENDS[result.status], node_id, result.status, **({"reason": reason} if reason else {}))
 
-    def tell_of_start(self, attempt: int, rows: Collection[NodeRow], *, has_waited: bool) -> None:
-        """The run begins, or goes on after an interruption; going on after a wait is told by its nodes."""
+    def tell_of_start(
+        self, attempt: int, rows: Collection[NodeRow], *, has_waited: bool, notes: Iterable[Problem] = ()
+    ) -> None:
+        """The run begins, or goes on after an interruption; going on after a wait is told by its nodes.
+
+        `notes` for the author are told once, when it begins.
+        """
         if attempt == 1 or all(row.status == "pending" for row in rows):
             kind = RunEventType.RUN_STARTED
         elif not has_waited or any(row.status in _INTERRUPTED for row in rows):
@@ -146,6 +151,8 @@ class Page:
             return
         payload: JsonObject = {"status": "running", "lifecycle": "running", "attempt": attempt}
         self.events.append(RunEvent(type=kind, payload=payload))
+        if kind is RunEventType.RUN_STARTED:
+            self.events += [_logged(note, self._nodes) for note in notes]
 
     def _tell(self, kind: RunEventType, node_id: NodeId, status: NodeStatus, **details: object) -> None:
         payload = {
@@ -156,6 +163,24 @@ class Page:
             **details,
         }
         self.events.append(RunEvent.model_validate({"type": kind, "payload": payload}))
+
+
+def refusal(reasons: Mapping[NodeId, str]) -> Page:
+    """What a workflow that can't be run changes: the nodes because of which it can't have failed."""
+    page = Page({})
+    for node_id, reason in reasons.items():
+        status = NodeStatus.FAILED
+        page.writes.append(NodeWrite(node_id=UUID(node_id), status=status, error_message=reason))
+        told: JsonObject = {"nodeId": node_id, "status": status, "lifecycle": status, "error": reason}
+        page.events.append(RunEvent(type=RunEventType.NODE_FAILED, payload=told))
+    return page
+
+
+def _logged(note: Problem, nodes: Mapping[NodeId, Node]) -> RunEvent:
+    told: JsonObject = {"level": "warning", "code": note.code, "message": note.message}
+    for node_id in note.node_ids[:1]:
+        told |= {"nodeId": node_id, "nodeType": nodes[node_id].type}
+    return RunEvent(type=RunEventType.NODE_LOG, payload=told)
 
 
 def _parking(park: Park) -> Parking:

@@ -19,7 +19,7 @@ from app.nodes import triggers as triggers
 from app.nodes import utility as utility
 from app.nodes import waiting as waiting
 from app.nodes import web as web
-from app.nodes.checking import problems_of
+from app.nodes.checking import notes_of, problems_of
 from app.nodes.models import Models, usage_of
 from app.nodes.registry import Effect, NodeType, catching_types, field_kinds, node_type, node_types, refusals
 from app.nodes.running import run_node
@@ -36,6 +36,7 @@ __all__ = [
     "field_kinds",
     "node_type",
     "node_types",
+    "notes_of",
     "problems_of",
     "refusals",
     "run_node",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from app.nodes.registry import Effect, NodeType, node_types, refusals, spellings_of
+from app.nodes.settings import NOTES
 from app.providers.catalog import registered_kind
 from app.workflow import LENS, Node, Problem
 from app.workflow.values import JsonObject, compact_json
@@ -25,6 +27,17 @@ def problems_of(node: Node) -> Iterator[Problem]:
     kind = node_types().get(node.type)
     for complaint in (*_complaints(kind, node.config.settings), *_asked(kind, node)) if kind else ():
         yield Problem("invalid_config", f"{node.title} ({node.type}): {complaint}", (node.id,))
+
+
+def notes_of(node: Node) -> Iterator[Problem]:
+    """What a node's type passes over in its settings, as far as they are known before it runs."""
+    kind, notes = node_types().get(node.type), list[str]()
+    # What is still open may be missing here, and is none of the notes.
+    with suppress(ValidationError):
+        if kind:
+            kind.config.model_validate(_closed(node.config.settings), context={NOTES: notes})
+    for told in notes:
+        yield Problem("ignored_setting", f"{node.title} ({node.type}): {told}", (node.id,))
 
 
 def complaints_about(error: ValidationError) -> list[str]:
@@ -55,7 +68,7 @@ def _complaints(kind: NodeType, settings: JsonObject) -> Iterator[str]:
     if lacking:
         yield lacking
         return
-    known = {key: value for key, value in settings.items() if not _is_open(value)}
+    known = _closed(settings)
     open_keys = settings.keys() - known.keys()
     try:
         config = kind.config.model_validate(known)
@@ -72,6 +85,11 @@ def _complaints(kind: NodeType, settings: JsonObject) -> Iterator[str]:
     found = kind.check(config) if kind.check and not open_keys else None
     if found:
         yield found
+
+
+def _closed(settings: JsonObject) -> JsonObject:
+    """The settings that are known before the node runs."""
+    return {key: value for key, value in settings.items() if not _is_open(value)}
 
 
 def _is_open(value: JsonValue) -> bool:

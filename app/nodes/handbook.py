@@ -16,8 +16,23 @@ Written by `lf-worker nodes --markdown`; a test keeps it in step with the code.
 A node's type stands in its config as `nodeType` or `node_type`, its settings beside that, or, as the
 builder stores them, as text under `param_overrides` with `__` before each name. Every setting is read in
 camelCase and in snake_case. Settings are checked before a run starts, and all that is wrong is named at
-once. References to other nodes, `[[node id.path]]`, may stand in any of them and are filled in when the node
-runs. The upstream of a node is its first direct parent.
+once. A number beyond its limit, and an unknown word where there is a usual one, are passed over as on the
+platform, and noted in the run's log. References to other nodes, `[[node id.path]]`, may stand in any of them
+and are filled in when the node runs. The upstream of a node is its first direct parent.
+
+A path means the same wherever one is read: in `inputPath`, `field`, `arrayPath`, mappings, expressions,
+`{{…}}` and the keys of edges. It may begin with
+
+* a key of the upstream's data: of what a node of data gives, or of the JSON that a model answered with, with
+  or without a code fence around it;
+* `data`, `value` or `input`, which are all of that;
+* `output` or `text`, the upstream's text, and other keys of its stored output, such as `modelId` and `url`;
+* the id of another node that has ended before.
+
+The first that is there wins. Steps follow by dots and brackets, as in `data.rows[0].name`; a step into text
+that is JSON goes into the JSON, so `output.score` works too. In `{{…}}` the labels of the node come first.
+The key of an edge and `[[node id.path]]` look among the keys of the stored output first, so `output` is
+always all of it, and give all of it where the rest leads nowhere.
 
 What a node does to the world decides what another try may do: one that *computes* or *reads* does it again,
 one that *writes* leaves the same, what one *sends* or *spends* is written down before and after, and one that

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Generic, TypeVar
 from uuid import UUID
 
@@ -11,7 +12,8 @@ from pydantic import BaseModel, JsonValue
 from app.database import Database
 from app.nodes.models import Models
 from app.platform.workflows import WorkflowRun
-from app.workflow import Node, Work, data_of
+from app.workflow import Node, Work
+from app.workflow.resolver import Source
 from app.workflow.values import JsonObject
 
 Config_co = TypeVar("Config_co", bound=BaseModel, covariant=True)
@@ -59,10 +61,14 @@ class Task(Generic[Config_co]):
     @property
     def subject(self) -> JsonValue:
         """The data of the first parent, else that one's text; without a parent, the labels."""
+        return self.source.value
+
+    @cached_property
+    def source(self) -> Source:
+        """What a path in the settings is read in: the first parent's output; without a parent, the labels."""
         if not self.work.parents:
-            return dict(self.work.labels)
-        data = data_of(self.given)
-        return self.given.get("output") if data is None else data
+            return Source(dict(self.work.labels), outputs=self.work.outputs)
+        return Source.of_output(self.given, self.work.outputs)
 
     @property
     def text(self) -> str:

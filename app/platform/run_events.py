@@ -35,6 +35,7 @@ class RunEventType(StrEnum):
     NODE_TIMED_OUT = "node.timed_out"
     NODE_BLOCKED = "node.blocked"
     NODE_INVALIDATED = "node.invalidated"
+    NODE_LOG = "node.log"
     CONTRACT_VIOLATED = "contract.violated"
     MODERATION_FLAGGED = "moderation.flagged"
 

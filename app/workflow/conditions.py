@@ -7,7 +7,7 @@ from functools import cached_property
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from app.workflow.language import Expression, Operator, parse_expression
-from app.workflow.paths import value_at
+from app.workflow.resolver import Source, value_at
 from app.workflow.values import JsonObject
 
 
@@ -15,7 +15,7 @@ class Condition(BaseModel):
     """An operator with its operand, or an expression, or both; both must hold then.
 
     The operator looks at the value that the edge's source key gives. In an expression that value is called
-    `value`, and every key of the source's output has its own name.
+    `value`, and all else that a path into the source's output may begin with has its own name.
     """
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
@@ -48,4 +48,6 @@ class Condition(BaseModel):
         value = value_at(output_data, key)
         if self.operator is not None and not self.operator.holds(value, self.value):
             return False
-        return self.parsed is None or self.parsed.holds({**output_data, "value": value})
+        if self.parsed is None:
+            return True
+        return self.parsed.holds({**output_data, **Source.of_output(output_data).names, "value": value})

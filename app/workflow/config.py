@@ -53,7 +53,8 @@ class NodeConfig(BaseModel):
     )
     merge: MergeStrategy = MergeStrategy.LAST_WRITE_WINS
     moderation: Literal["off", "input", "output", "both"] = "off"
-    memory_write_policy: Literal["on_success", "checkpoint"] = Field(
+    #: Nobody reads it, so it may be anything.
+    memory_write_policy: Json = Field(
         default="on_success", validation_alias=AliasChoices("memoryWritePolicy", "memory_write_policy")
     )
     delegation_policy: Literal["auto", "approval_required", "forbidden"] = Field(

@@ -11,10 +11,16 @@ from app.workflow.conditions import Condition
 from app.workflow.config import NodeConfig
 from app.workflow.levels import levels_of
 from app.workflow.merges import MergeStrategy
+from app.workflow.problems import Problem
 from app.workflow.references import mentioned_nodes
 
 #: A node's uuid as text; within this package any word of letters, digits, `_` and `-`.
 NodeId: TypeAlias = str
+
+
+def title_of(node_id: NodeId, label: str | None) -> str:
+    """What to call a node when speaking to people: by its label, else by its id."""
+    return f"'{label}'" if label else f"node {node_id}"
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,7 @@ class Node:
     @property
     def title(self) -> str:
         """What to call the node when speaking to people."""
-        return f"'{self.label}'" if self.label else f"node {self.id}"
+        return title_of(self.id, self.label)
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ class Graph:
 
     `waits` holds what must have ended before a node can start: its direct parents, and nodes that its
     config mentions, as long as they come earlier in the graph. `dependents` is the same read backwards.
-    `order` sorts any node behind everything it waits for.
+    `order` sorts any node behind everything it waits for. `notes` are what its author should know of it.
     """
 
     nodes: Mapping[NodeId, Node]
@@ -63,6 +69,7 @@ class Graph:
     waits: Mapping[NodeId, Sequence[NodeId]]
     dependents: Mapping[NodeId, Sequence[NodeId]]
     order: Mapping[NodeId, int]
+    notes: Sequence[Problem] = ()
 
     @classmethod
     def of(cls, nodes: Iterable[Node], edges: Iterable[Edge]) -> Graph:

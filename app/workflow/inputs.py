@@ -12,9 +12,9 @@ from app.errors import GiveUp
 from app.workflow.config import FIELD_PREFIX
 from app.workflow.gates import delivers
 from app.workflow.graph import Edge, Node, NodeId
-from app.workflow.paths import value_at
 from app.workflow.progress import Start
 from app.workflow.references import fill, fill_text
+from app.workflow.resolver import value_at
 from app.workflow.results import NodeFailure, NodeResult
 from app.workflow.rows import LENS
 from app.workflow.scopes import values_of

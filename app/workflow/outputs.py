@@ -8,8 +8,9 @@ from typing import cast
 
 from pydantic import JsonValue
 
+from app.workflow.paths import structure_of
 from app.workflow.results import CAUGHT_KEY, HALT_KEY, VARIABLES_KEY, NodeFailure
-from app.workflow.values import JsonObject, compact_json, is_shallow, parse_json
+from app.workflow.values import JsonObject, compact_json, is_shallow
 
 #: Largest stored output of one node, as bytes of its JSON.
 LARGEST_OUTPUT_BYTES = 4 * 1024 * 1024
@@ -21,7 +22,6 @@ _DESCRIPTIVE = _RESERVED | {
     *("mediaType", "output", "text", "url", "mimeType", "kind", "artifactKind"),
     *("modelId", "inputTokens", "outputTokens", "durationMs"),
 }
-_FENCE = "```"
 #: What Postgres can't store in jsonb: NUL, and halves of UTF-16 pairs.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -83,18 +83,10 @@ def data_of(output_data: JsonObject) -> JsonValue:
         return own
     text = output_data.get("output")
     if isinstance(text, str):
-        parsed = parse_json(_unfenced(text))
-        if isinstance(parsed, dict | list):
+        parsed = structure_of(text)
+        if parsed is not None:
             return parsed
     return own or None
-
-
-def _unfenced(text: str) -> str:
-    """What stands in the first code fence, or all of a text without one."""
-    opening = text.find(_FENCE)
-    begin = text.find("\n", opening) if opening >= 0 else -1
-    end = text.find(_FENCE, begin) if begin >= 0 else -1
-    return text[begin:end] if end >= 0 else text
 
 
 def _kind(media_type: str) -> str:

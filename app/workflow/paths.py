@@ -1,4 +1,4 @@
-"""Find values inside a node's stored output by the keys and dotted paths that edges and references use."""
+"""Dotted paths, and the steps by which they lead into a value."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from pydantic import JsonValue
 
-from app.workflow.values import JsonObject
+from app.workflow.values import parse_json
 
 #: What an edge hands on when it names no key.
 DEFAULT_KEY = "output"
@@ -15,35 +15,14 @@ DEFAULT_KEY = "output"
 _SEGMENT = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 #: Longest list position that is read as a number.
 _INDEX_DIGITS = 9
+_FENCE = "```"
 
 
 class Missing:
     """Nothing is there; told apart from null, which is a value."""
 
 
-_MISSING = Missing()
-
-
-def value_at(output_data: JsonObject, key: str) -> JsonValue:
-    """The value of a source key in a node's output.
-
-    A plain key that isn't there, and a dotted path that leads nowhere, give the node's whole `output`:
-    existing workflows rely on that. A path is first walked from the top, then from `data`.
-    """
-    key = key.strip() or DEFAULT_KEY
-    found = walk(output_data, [key])
-    if isinstance(found, Missing) and ("." in key or "[" in key):
-        steps = list(segments(key))
-        found = walk(output_data, steps)
-        if isinstance(found, Missing):
-            found = walk(output_data.get("data"), steps)
-    return output_data.get(DEFAULT_KEY, "") if isinstance(found, Missing) else found
-
-
-def lookup(names: JsonObject, path: str) -> JsonValue:
-    """The value at a dotted path below some names; None where it leads nowhere."""
-    found = walk(names, list(segments(path)))
-    return None if isinstance(found, Missing) else found
+MISSING = Missing()
 
 
 def segments(path: str) -> Iterator[str]:
@@ -55,15 +34,34 @@ def segments(path: str) -> Iterator[str]:
 
 
 def walk(value: JsonValue, steps: Sequence[str]) -> JsonValue | Missing:
-    """Follow keys and list positions; `Missing` where a step leads nowhere."""
+    """Follow keys and list positions; `Missing` where a step leads nowhere.
+
+    A step into a text goes into the JSON that the text is.
+    """
     for step in steps:
+        if isinstance(value, str):
+            value = structure_of(value)
         if isinstance(value, dict) and step in value:
             value = value[step]
         elif isinstance(value, list) and _is_position(step) and int(step) < len(value):
             value = value[int(step)]
         else:
-            return _MISSING
+            return MISSING
     return value
+
+
+def structure_of(text: str) -> dict[str, JsonValue] | list[JsonValue] | None:
+    """The JSON object or list that a text is, with or without a code fence around it; None if it is none."""
+    parsed = parse_json(_unfenced(text))
+    return parsed if isinstance(parsed, dict | list) else None
+
+
+def _unfenced(text: str) -> str:
+    """What stands in the first code fence, or all of a text without one."""
+    opening = text.find(_FENCE)
+    begin = text.find("\n", opening) if opening >= 0 else -1
+    end = text.find(_FENCE, begin) if begin >= 0 else -1
+    return text[begin:end] if end >= 0 else text
 
 
 def _is_position(step: str) -> bool:

@@ -1,4 +1,4 @@
-"""What keeps a workflow from being started, all of it at once and in words for its author."""
+"""What an author should know of a workflow before it starts, and what keeps it from being started."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ MOST_TOLD = 20
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong; `code` is stable, `message` names nodes but never holds a configured value."""
+    """One thing that is wrong; `code` is stable, `message` names nodes but never holds a configured value.
+
+    `node_ids` are the nodes that it is about.
+    """
 
     code: str
     message: str
@@ -28,3 +31,12 @@ class InvalidWorkflow(GiveUp):
         more = f"; and {len(problems) - MOST_TOLD} more" if len(problems) > MOST_TOLD else ""
         super().__init__("workflow.invalid", f"the workflow can't be run: {told}{more}")
         self.problems = tuple(problems)
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """What is wrong with each node, by its id, as its row says it."""
+        told: dict[str, list[str]] = {}
+        for problem in self.problems:
+            for node_id in problem.node_ids:
+                told.setdefault(node_id, []).append(f"{problem.code}: {problem.message}")
+        return {node_id: "; ".join(reasons) for node_id, reasons in told.items()}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pydantic import JsonValue
 
 from app.workflow.config import NodeConfig
-from app.workflow.paths import value_at
+from app.workflow.resolver import value_at
 from app.workflow.values import JsonObject, stringify
 
 _REFERENCE = re.compile(r"\[\[([A-Za-z0-9_-]{1,64})\.((?:[A-Za-z0-9_.-]|\[[A-Za-z0-9_-]{1,64}\]){1,500})\]\]")

@@ -20,7 +20,7 @@ from pydantic import (
 from app.workflow.coercion import FieldKinds
 from app.workflow.conditions import Condition
 from app.workflow.config import read_config
-from app.workflow.graph import Edge, Node
+from app.workflow.graph import Edge, Node, title_of
 from app.workflow.merges import MergeStrategy
 from app.workflow.paths import DEFAULT_KEY
 from app.workflow.problems import Problem
@@ -102,8 +102,8 @@ class Draft:
     nodes: list[Node] = field(default_factory=list)
     edges: list[Edge] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    #: Nodes that exist but can't be read, so that edges to them aren't told as a second problem.
-    unreadable: set[str] = field(default_factory=set)
+    #: What to call nodes that exist but can't be read: edges to them aren't told as a second problem.
+    unreadable: dict[str, str] = field(default_factory=dict)
 
 
 def read_draft(
@@ -117,18 +117,25 @@ def read_draft(
         try:
             draft.nodes.append(_read_node(row, kinds or {}))
         except ValidationError as error:
-            node_id = str(row.get("id")).lower()
-            draft.unreadable.add(node_id)
-            draft.problems.append(
-                Problem("malformed_node", f"node {node_id} {_complaint(error)}", (node_id,))
-            )
+            node_id, label = str(row.get("id")).lower(), row.get("label")
+            title = title_of(node_id, label if isinstance(label, str) else None)
+            draft.unreadable[node_id] = title
+            draft.problems.append(Problem("malformed_node", f"{title} {_complaint(error)}", (node_id,)))
+    titles = {**draft.unreadable, **{node.id: node.title for node in draft.nodes}}
     for row in edge_rows:
         try:
             draft.edges.append(EdgeRow.model_validate(row).edge)
         except ValidationError as error:
-            message = f"edge {str(row.get('id')).lower()} {_complaint(error)}"
-            draft.problems.append(Problem("malformed_edge", message))
+            draft.problems.append(_malformed_edge(row, titles, _complaint(error)))
     return draft
+
+
+def _malformed_edge(row: Mapping[str, Any], titles: Mapping[str, str], complaint: str) -> Problem:
+    """What is wrong with an edge, which is told with the node that it leads to."""
+    source, target = (str(row.get(key)).lower() for key in ("source_node_id", "target_node_id"))
+    between = f" from {titles[source]} to {titles[target]}" if {source, target} <= titles.keys() else ""
+    message = f"edge {str(row.get('id')).lower()}{between} {complaint}"
+    return Problem("malformed_edge", message, (target,) if target in titles else ())
 
 
 def _read_node(raw: Mapping[str, Any], kinds: FieldKinds) -> Node:

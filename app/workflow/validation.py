@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+from app.workflow.bypasses import bypasses
 from app.workflow.coercion import FieldKinds
 from app.workflow.graph import Graph, Node
 from app.workflow.levels import nodes_on_cycles
@@ -46,7 +47,8 @@ def load_graph(
     if problems:
         raise InvalidWorkflow(problems)
     nodes = [_run_after_failures(node) if node.type in catching_types else node for node in draft.nodes]
-    return Graph.of(nodes, draft.edges)
+    graph = Graph.of(nodes, draft.edges)
+    return replace(graph, notes=tuple(bypasses(graph)))
 
 
 def _run_after_failures(node: Node) -> Node:
@@ -85,9 +87,11 @@ def _sizes(draft: Draft, limits: GraphLimits) -> Iterator[Problem]:
 
 
 def _duplicates(draft: Draft) -> Iterator[Problem]:
+    titles = _titles(draft)
     for node_id, count in Counter(node.id for node in draft.nodes).items():
         if count > 1:
-            yield Problem("duplicate_node_id", f"{count} nodes have the id {node_id}", (node_id,))
+            message = f"{titles[node_id]} has the id {node_id} in common with {count - 1} more"
+            yield Problem("duplicate_node_id", message, (node_id,))
 
 
 def _types(nodes: Iterable[Node], known_types: Collection[str]) -> Iterator[Problem]:
@@ -104,19 +108,29 @@ def _types(nodes: Iterable[Node], known_types: Collection[str]) -> Iterator[Prob
 
 
 def _edges(draft: Draft) -> Iterator[Problem]:
-    known = {node.id for node in draft.nodes} | draft.unreadable
+    titles = _titles(draft)
     for edge in draft.edges:
-        if edge.source not in known:
-            yield Problem("orphan_source", f"edge {edge.id} comes from a node that doesn't exist")
-        if edge.target not in known:
-            yield Problem("orphan_target", f"edge {edge.id} leads to a node that doesn't exist")
+        source, target = titles.get(edge.source), titles.get(edge.target)
+        if source is None:
+            into = f" into {target}" if target else ""
+            message = f"edge {edge.id}{into} comes from a node that doesn't exist"
+            yield Problem("orphan_source", message, (edge.target,) if target else ())
+        if target is None:
+            out_of = f" out of {source}" if source else ""
+            message = f"edge {edge.id}{out_of} leads to a node that doesn't exist"
+            yield Problem("orphan_target", message, (edge.source,) if source else ())
         if edge.source == edge.target:
-            yield Problem("self_edge", f"edge {edge.id} leads back to its own node", (edge.source,))
+            message = f"edge {edge.id} leads from {source} back to itself"
+            yield Problem("self_edge", message, (edge.source,))
+
+
+def _titles(draft: Draft) -> dict[str, str]:
+    return {**draft.unreadable, **{node.id: node.title for node in draft.nodes}}
 
 
 def _cycles(draft: Draft) -> Iterator[Problem]:
-    titles = {node.id: node.title for node in draft.nodes}
-    parents: dict[str, list[str]] = {node_id: [] for node_id in titles}
+    titles = _titles(draft)
+    parents: dict[str, list[str]] = {node.id: [] for node in draft.nodes}
     for edge in draft.edges:
         if edge.source in parents and edge.target in parents and edge.source != edge.target:
             parents[edge.target].append(edge.source)

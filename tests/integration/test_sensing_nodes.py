@@ -185,7 +185,7 @@ def test_nobody_reads_the_memories_of_somebody_elses_agent(
     ("node_type", "config", "complaint"),
     [
         ("embedding", {"dimensions": 0}, "dimensions"),
-        ("rag_retrieval", {"topK": 21}, "topK"),
+        ("rag_retrieval", {"topK": "many"}, "topK"),
         ("rag_retrieval", {"lenserId": "nobody"}, "lenserId"),
         ("audio_transcribe", {"language": "German!"}, "language"),
         ("vector_search", {}, "needs a vector store"),

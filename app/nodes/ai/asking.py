@@ -10,7 +10,7 @@ from app import providers
 from app.nodes.settings import NodeSettings, spelled
 from app.nodes.task import Task
 from app.workflow import NodeFailure, Output, data_of
-from app.workflow.paths import lookup
+from app.workflow.paths import Missing
 from app.workflow.values import JsonObject, parse_json, stringify
 
 #: Most characters of a text that a node shows to a model; the platform's limit.
@@ -61,9 +61,8 @@ def material_of(task: Task[Asking], longest: int = LONGEST_TEXT) -> Material:
 def _given(task: Task[Asking]) -> str:
     path = task.config.input_path.strip()
     if path:
-        subject = task.subject
-        named: JsonObject = subject if isinstance(subject, dict) else {"value": subject}
-        return stringify(lookup({**task.given, **named, "value": subject}, path))
+        found = task.source.find(path)
+        return "" if isinstance(found, Missing) else stringify(found)
     labels = task.work.labels
     said = task.text or stringify(labels.get("text")) or stringify(labels.get("data"))
     return said or (stringify(task.subject) if task.work.parents else "")

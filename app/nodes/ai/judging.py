@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, Field, JsonValue, field_validat
 from app import providers
 from app.nodes.ai.asking import LONGEST_TEXT, Asking, answered, ask_for, material_of
 from app.nodes.registry import Effect, node_type
-from app.nodes.settings import spelled
+from app.nodes.settings import capped, known_or, spelled
 from app.nodes.task import Task
 from app.workflow import NodeFailure, NodeId, Output
 from app.workflow.values import JsonObject, stringify
@@ -82,13 +82,15 @@ class Judgement(Asking):
     """The settings of a judge."""
 
     rubric: str = "How well each text does what it was made for."
-    comparison_mode: Literal["pairwise", "scoring"] = Field(
+    comparison_mode: Annotated[Literal["pairwise", "scoring"], known_or("pairwise")] = Field(
         default="pairwise", validation_alias=spelled("comparisonMode", "mode")
     )
     source_node_ids: Annotated[list[NodeId], BeforeValidator(_lines)] = Field(
         default_factory=list, max_length=MOST_SUBJECTS
     )
-    max_score: float = Field(default=10, ge=1, le=100, validation_alias=spelled("maxScore", "scoringScale"))
+    max_score: Annotated[float, capped(1, 100)] = Field(
+        default=10, ge=1, le=100, validation_alias=spelled("maxScore", "scoringScale")
+    )
 
 
 def _wrong_with(judgement: Judgement) -> str | None:

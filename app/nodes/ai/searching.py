@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, JsonValue
 from app.errors import GiveUp
 from app.nodes.ai.asking import Asking, material_of
 from app.nodes.registry import Effect, node_type
-from app.nodes.settings import spelled
+from app.nodes.settings import capped, spelled
 from app.nodes.task import Task
 from app.platform.delegation import Memory, fetch_memories
 from app.providers import Model
@@ -61,7 +61,7 @@ class Retrieval(Asking):
     agent_id: Annotated[UUID | None, BeforeValidator(_blank_to_none)] = Field(
         default=None, validation_alias=spelled("lenserId", "agentId")
     )
-    top_k: int = Field(default=5, ge=1, le=20)
+    top_k: Annotated[int, capped(1, 20)] = Field(default=5, ge=1, le=20)
     min_score: float = Field(
         default=0.0, ge=0.0, le=1.0, validation_alias=spelled("minScore", "similarityThreshold")
     )

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, JsonValue, StringConstraints
 from app import providers
 from app.nodes.ai.asking import LONGEST_TEXT, Asking, answered, ask, material_of
 from app.nodes.registry import Effect, node_type
-from app.nodes.settings import spelled
+from app.nodes.settings import capped, known_or, spelled
 from app.nodes.task import Task
 from app.workflow import NodeFailure, Output
 from app.workflow.values import JsonObject, stringify
@@ -31,7 +31,9 @@ class Summary(Asking):
     """The settings of a summarizer."""
 
     max_words: int = Field(default=200, ge=1, le=10_000, validation_alias=spelled("maxWords", "maxLength"))
-    style: Annotated[Literal["paragraph", "bullet"], BeforeValidator(_style)] = "paragraph"
+    style: Annotated[Literal["paragraph", "bullet"], BeforeValidator(_style), known_or("paragraph")] = (
+        "paragraph"
+    )
     language: str = ""
     focus_areas: str = ""
 
@@ -92,7 +94,7 @@ class Conversation(Asking):
     """The settings of a chain: what the model is told first, and how much of a conversation it is shown."""
 
     system_prompt: str = ""
-    max_turns: int = Field(default=20, ge=1, le=50)
+    max_turns: Annotated[int, capped(1, 50)] = Field(default=20, ge=1, le=50)
     include_upstream: bool = True
 
 

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
-from app.nodes.data.items import ListSettings, find, find_in, list_in, listed, structured
+from app.nodes.data.items import ListSettings, list_about, listed, structured
 from app.nodes.registry import node_type
 from app.nodes.settings import NodeSettings, spelled
 from app.nodes.task import Task
-from app.workflow import NodeFailure, Output, data_of
-from app.workflow.paths import Missing, segments, walk
+from app.workflow import NodeFailure, Output
+from app.workflow.paths import Missing, segments
+from app.workflow.resolver import Source
 from app.workflow.values import JsonObject
 
 
@@ -30,9 +31,8 @@ def transform(task: Task[Transform]) -> Output:
     source = config.source_node_id.strip().lower()
     if source and source not in task.work.outputs:
         raise NodeFailure(f"not_found: node {source} gave nothing, or doesn't come before this one")
-    stored = task.work.outputs.get(source, {})
     path = config.expression
-    found = find_in(data_of(stored), stored, path) if source else find(task, path)
+    found = Source.of_output(task.work.outputs[source]).find(path) if source else task.source.find(path)
     if isinstance(found, Missing):
         found = _fallback(config, path)
     return structured({"value": found, "expression": path})
@@ -80,33 +80,25 @@ def extract(task: Task[Extract]) -> Output:
     """Take one field or several out of an object, or out of each item of a list."""
     config = task.config
     parts = config.fields or [Part(path=config.field)]
-    items = list_in(task, config.array_path)
-    if items is None or not (config.array_path.strip() or _is_about_items(task.subject, parts)):
-        found = _take(task.subject, parts, config)
-        return structured({"value": found} if config.field and not config.fields else _as_object(found))
+    items = list_about(task, config.array_path, [part.path for part in parts])
+    if items is None:
+        return structured(_project(task, parts) if config.fields else {"value": _take(task, config)})
     if config.fields:
-        return listed([_project(item, parts, config.fallback) for item in items], config)
-    return listed([_or(walk(i, list(segments(config.field))), config.fallback) for i in items], config)
+        return listed([_project_item(Source(item), parts, config.fallback) for item in items], config)
+    return listed([_or(Source(item).find(config.field), config.fallback) for item in items], config)
 
 
-def _is_about_items(subject: JsonValue, parts: Sequence[Part]) -> bool:
-    """Whether the fields are those of a list's items rather than of the object that holds the list."""
-    return all(isinstance(walk(subject, list(segments(part.path))), Missing) for part in parts)
-
-
-def _take(subject: JsonValue, parts: Sequence[Part], config: Extract) -> JsonValue:
-    if config.fields:
-        return _project(subject, parts, config.fallback)
-    found = walk(subject, list(segments(config.field)))
+def _take(task: Task[Extract], config: Extract) -> JsonValue:
+    found = task.source.find(config.field)
     return _fallback(config, config.field) if isinstance(found, Missing) else found
 
 
-def _project(item: JsonValue, parts: Sequence[Part], fallback: JsonValue) -> JsonValue:
-    return {part.key: _or(walk(item, list(segments(part.path))), fallback) for part in parts}
+def _project(task: Task[Extract], parts: Sequence[Part]) -> JsonObject:
+    return {part.key: _or(task.source.find(part.path), task.config.fallback) for part in parts}
 
 
-def _as_object(value: JsonValue) -> JsonObject:
-    return value if isinstance(value, dict) else {"value": value}
+def _project_item(item: Source, parts: Sequence[Part], fallback: JsonValue) -> JsonValue:
+    return {part.key: _or(item.find(part.path), fallback) for part in parts}
 
 
 def _or(found: JsonValue | Missing, fallback: JsonValue) -> JsonValue:

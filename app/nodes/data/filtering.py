@@ -11,10 +11,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, model_va
 from app.nodes.data.items import MOST_ITEMS, ListSettings, items_of, structured
 from app.nodes.data.values import compare, find_in_item
 from app.nodes.registry import node_type
-from app.nodes.settings import NodeSettings, spelled
+from app.nodes.settings import NodeSettings, capped, spelled
 from app.nodes.task import Task
 from app.workflow import Output
 from app.workflow.language import ExpressionError, parse_expression
+from app.workflow.resolver import Source
 from app.workflow.values import JsonObject, is_blank, stringify
 
 #: `item => …` and `(item) => …`: what the builder's form proposes to write.
@@ -122,7 +123,7 @@ class Filter(ListSettings):
     condition: Annotated[str, AfterValidator(_readable)] | None = Field(
         default=None, validation_alias=spelled("condition", "expression")
     )
-    limit: int = Field(default=MOST_ITEMS, ge=1, le=MOST_ITEMS)
+    limit: Annotated[int, capped(1, MOST_ITEMS)] = Field(default=MOST_ITEMS, ge=1, le=MOST_ITEMS)
 
     @model_validator(mode="before")
     @classmethod
@@ -151,7 +152,7 @@ class Filter(ListSettings):
 
 def _is_true(condition: str, item: JsonValue) -> bool:
     name, expression = _split(condition)
-    names: JsonObject = {"value": item, **(item if isinstance(item, dict) else {}), "item": item, name: item}
+    names: JsonObject = {**Source(item).names, "item": item, name: item}
     return parse_expression(expression).holds(names)
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import Annotated, Any
 
 from pydantic import Field, JsonValue
 
-from app.nodes.settings import NodeSettings
+from app.nodes.settings import NodeSettings, capped
 from app.nodes.task import Task
 from app.workflow import NodeFailure, Output
-from app.workflow.paths import Missing, segments, walk
-from app.workflow.values import JsonObject, compact_json, parse_json
+from app.workflow.paths import Missing, structure_of
+from app.workflow.resolver import Source
+from app.workflow.values import JsonObject, compact_json
 
 #: Most items that a node looks at.
 MOST_ITEMS = 1000
@@ -23,19 +24,7 @@ class ListSettings(NodeSettings):
     """Where the list is; without a path it is the upstream's data itself, or in there under `items`."""
 
     array_path: str = ""
-    max_items: int = Field(default=MOST_ITEMS, ge=1, le=MOST_ITEMS)
-
-
-def find(task: Task[Any], path: str) -> JsonValue | Missing:
-    """What a dotted path leads to in the first parent's data, or else in all of what it stored."""
-    return find_in(task.subject, task.given, path)
-
-
-def find_in(subject: JsonValue, stored: JsonObject, path: str) -> JsonValue | Missing:
-    """The same for any node whose data and stored output are given."""
-    steps = list(segments(path))
-    found = walk(subject, steps)
-    return walk(stored, steps) if isinstance(found, Missing) else found
+    max_items: Annotated[int, capped(1, MOST_ITEMS)] = Field(default=MOST_ITEMS, ge=1, le=MOST_ITEMS)
 
 
 def list_in(task: Task[Any], array_path: str) -> list[JsonValue] | None:
@@ -44,8 +33,8 @@ def list_in(task: Task[Any], array_path: str) -> list[JsonValue] | None:
     Raises `NodeFailure` `no_list` if a path is given and doesn't lead to one.
     """
     if array_path.strip():
-        found = find(task, array_path)
-        found = parse_json(found) if isinstance(found, str) else found
+        found = task.source.find(array_path)
+        found = structure_of(found) if isinstance(found, str) else found
         if not isinstance(found, list):
             raise NodeFailure(f"no_list: there is none at '{array_path.strip()}'")
         return found
@@ -61,6 +50,27 @@ def items_of(task: Task[Any], config: ListSettings) -> list[JsonValue]:
     if found is None:
         raise NodeFailure(f"no_list: the upstream gives no list{_lists_elsewhere(task.subject)}")
     return found
+
+
+def list_about(task: Task[Any], array_path: str, paths: Collection[str]) -> list[JsonValue] | None:
+    """The list whose items some paths are about; None where they are about the upstream itself.
+
+    A path that leads to something in the upstream's data is about that, then come the items of its list, and
+    then what is stored of the upstream beside its data. Raises `NodeFailure` `no_list`.
+    """
+    source = task.source
+    is_about_data = any(_leads(source.find_in_value(path)) for path in paths)
+    if is_about_data and isinstance(source.value, dict) and not array_path.strip():
+        return None
+    items = list_in(task, array_path)
+    if items is None or array_path.strip():
+        return items
+    is_about_items = any(_leads(Source(item).find(path)) for item in items for path in paths)
+    return None if not is_about_items and any(_leads(source.find(path)) for path in paths) else items
+
+
+def _leads(found: JsonValue | Missing) -> bool:
+    return not isinstance(found, Missing)
 
 
 def listed(items: Sequence[JsonValue], config: ListSettings, **more: JsonValue) -> Output:

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, JsonValue, field_validator, model_v
 from app.nodes.data.items import ListSettings, items_of, listed, structured
 from app.nodes.data.values import find_in_item, identity, rank
 from app.nodes.registry import node_type
-from app.nodes.settings import NodeSettings, spelled
+from app.nodes.settings import NodeSettings, known_or, spelled
 from app.nodes.task import Task
 from app.workflow import Output
 
@@ -20,7 +20,7 @@ def _direction(raw: object) -> object:
     return words.get(raw.strip().lower(), raw.strip().lower()) if isinstance(raw, str) else raw
 
 
-Direction = Annotated[Literal["asc", "desc"], BeforeValidator(_direction)]
+Direction = Annotated[Literal["asc", "desc"], BeforeValidator(_direction), known_or("asc")]
 
 
 class SortKey(NodeSettings):
@@ -85,7 +85,7 @@ class Deduplicate(ListSettings):
     """The fields whose values make an item the same as another; without any, the whole item."""
 
     keys: list[str] = Field(default_factory=list, validation_alias=spelled("keys", "key", "keyPath"))
-    keep: Literal["first", "last"] = "first"
+    keep: Annotated[Literal["first", "last"], known_or("first")] = "first"
 
     @model_validator(mode="before")
     @classmethod

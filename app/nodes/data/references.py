@@ -1,4 +1,4 @@
-"""Names in `{{…}}`: values of the run, and of nodes by their id, as settings of data nodes write them."""
+"""Names in `{{…}}`: values of the run, of nodes by their id, and of the upstream."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pydantic import JsonValue
 
 from app.nodes.task import Task
 from app.workflow import data_of
-from app.workflow.paths import Missing, segments, value_at, walk
+from app.workflow.paths import MISSING, Missing, segments, walk
+from app.workflow.resolver import Source, value_at
 from app.workflow.values import JsonObject
 
 TOKEN = re.compile(r"\{\{\s*([^{}]{1,500}?)\s*\}\}")
@@ -21,25 +22,27 @@ _SUFFIXES: dict[str, Callable[[JsonObject], JsonValue]] = {
 
 
 def resolve(task: Task[Any], path: str) -> JsonValue | Missing:
-    """What a path names: a label, with what is below it, or `<node id>.<path>`, or a node's text or data.
+    """What a name stands for: a label, `<node id>.<path>`, a node's text or data, or a path in the upstream.
 
-    A label wins over a node, and a path that is itself the name of a label over one that walks into it.
+    The first that is there wins, and a label that is called like the whole path over one that it leads into.
     """
     labels = task.work.labels
     if path in labels:
         return labels[path]
     found = walk(labels, list(segments(path)))
-    return _of_node(task, path) if isinstance(found, Missing) else found
+    if isinstance(found, Missing):
+        found = _of_node(task, path)
+    return task.source.find(path) if isinstance(found, Missing) and task.work.parents else found
 
 
 def _of_node(task: Task[Any], path: str) -> JsonValue | Missing:
     name, _, rest = path.partition(".")
     output = task.work.outputs.get(name.lower())
     if output is not None:
-        found = walk(data_of(output), list(segments(rest)))
-        return value_at(output, rest) if isinstance(found, Missing) or not rest else found
+        found = Source.of_output(output).find(rest) if rest else MISSING
+        return value_at(output, rest) if isinstance(found, Missing) else found
     for suffix, take in _SUFFIXES.items():
         output = task.work.outputs.get(name.removesuffix(suffix).lower()) if name.endswith(suffix) else None
         if output is not None:
             return walk(take(output), list(segments(rest)))
-    return Missing()
+    return MISSING

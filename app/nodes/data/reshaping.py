@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
-from app.nodes.data.items import ListSettings, list_in, listed, structured
+from app.nodes.data.items import ListSettings, list_about, listed, structured
 from app.nodes.registry import node_type
 from app.nodes.settings import NodeSettings, spelled
 from app.nodes.task import Task
 from app.workflow import NodeFailure, Output
-from app.workflow.paths import Missing, segments, walk
+from app.workflow.paths import Missing, segments
+from app.workflow.resolver import Source
 from app.workflow.values import JsonObject
+
+#: What a path leads to, wherever it is read.
+Find = Callable[[str], JsonValue | Missing]
 
 
 class Renaming(NodeSettings):
@@ -45,21 +50,30 @@ class Rename(ListSettings):
 def rename(task: Task[Rename]) -> Output:
     """Rename keys of an object, or of each object in a list."""
     config, subject = task.config, task.subject
-    is_one = isinstance(subject, dict) and any(mapping.old in subject for mapping in config.mappings)
-    items = None if is_one and not config.array_path.strip() else list_in(task, config.array_path)
+    items = list_about(task, config.array_path, [mapping.old for mapping in config.mappings])
     if items is not None:
-        return listed([_rename(item, config) for item in items], config)
-    if not isinstance(subject, dict):
+        return listed([_rename_item(item, config) for item in items], config)
+    renamed = _rename(subject if isinstance(subject, dict) else {}, config, task.source.find)
+    if not renamed and not isinstance(subject, dict):
         raise NodeFailure("no_object: the upstream gives neither an object nor a list")
-    return structured({"value": _rename(subject, config)})
+    return structured({"value": renamed})
 
 
-def _rename(item: JsonValue, config: Rename) -> JsonValue:
-    if not isinstance(item, dict):
-        return item
-    names = {mapping.old: mapping.new for mapping in config.mappings}
-    kept = {key: value for key, value in item.items() if key not in names and not config.drop_unmapped}
-    return kept | {new: item[old] for old, new in names.items() if old in item}
+def _rename_item(item: JsonValue, config: Rename) -> JsonValue:
+    return _rename(item, config, Source(item).find) if isinstance(item, dict) else item
+
+
+def _rename(whole: JsonObject, config: Rename, find: Find) -> JsonObject:
+    """The keys under their new names, with what isn't renamed of an object; a text has no keys of its own."""
+    found = {mapping.new: find(mapping.old) for mapping in config.mappings}
+    old = {_own_key(mapping.old, whole) for mapping in config.mappings}
+    kept = {key: value for key, value in whole.items() if key not in old and not config.drop_unmapped}
+    return kept | {new: value for new, value in found.items() if not isinstance(value, Missing)}
+
+
+def _own_key(path: str, whole: JsonObject) -> str:
+    """`data.x` is the object's own `x`, unless it has a key `data`."""
+    return path if path in whole or "data" in whole else path.removeprefix("data.")
 
 
 class Mapped(NodeSettings):
@@ -86,19 +100,19 @@ class Mapping(ListSettings):
 @node_type("data_mapper", config=Mapping, gives=("value", "items", "count", "truncated"))
 def map_data(task: Task[Mapping]) -> Output:
     """Make a new object of values found at paths, or one of each item of a list."""
-    config, subject = task.config, task.subject
-    paths = [list(segments(mapped.source)) for mapped in config.mappings if mapped.source]
-    is_one = isinstance(subject, dict) and any(not isinstance(walk(subject, path), Missing) for path in paths)
-    items = None if is_one and not config.array_path.strip() else list_in(task, config.array_path)
+    config = task.config
+    items = list_about(
+        task, config.array_path, [mapped.source for mapped in config.mappings if mapped.source]
+    )
     if items is not None:
-        return listed([_map(item, config) for item in items], config)
-    return structured({"value": _map(subject, config)})
+        return listed([_map(Source(item).find, config) for item in items], config)
+    return structured({"value": _map(task.source.find, config)})
 
 
-def _map(item: JsonValue, config: Mapping) -> JsonObject:
+def _map(find: Find, config: Mapping) -> JsonObject:
     made: JsonObject = {}
     for mapped in config.mappings:
-        found = walk(item, list(segments(mapped.source))) if mapped.source else mapped.value
+        found = find(mapped.source) if mapped.source else mapped.value
         _put(made, list(segments(mapped.target)), mapped.value if isinstance(found, Missing) else found)
     return made
 

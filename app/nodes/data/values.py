@@ -6,13 +6,14 @@ import json
 
 from pydantic import JsonValue
 
-from app.workflow.paths import Missing, segments, walk
+from app.workflow.paths import Missing
+from app.workflow.resolver import Source
 from app.workflow.values import as_number, compact_json
 
 
 def find_in_item(item: JsonValue, path: str) -> JsonValue:
-    """What is at a dotted path of an item, the item itself without one; None where there is nothing."""
-    found = walk(item, list(segments(path)))
+    """What is at a path of an item, the item itself without one; None where there is nothing."""
+    found = Source(item, {"item": item}).find(path)
     return None if isinstance(found, Missing) else found
 
 

@@ -12,13 +12,13 @@ from app.workflow import Output
 @node_type("if_condition", config=Comparison, gives=("branch", "matched", "nodeId"))
 def decide(task: Task[Comparison]) -> Output:
     """Decide which of two ways to go."""
-    return Output(artifact_kind="json", data=take_branch(task.config, task.subject, task.node.id))
+    return Output(artifact_kind="json", data=take_branch(task.config, task.source, task.node.id))
 
 
 @node_type("switch", config=Switch, gives=("matchedBranch", "matchedIndex"))
 def choose(task: Task[Switch]) -> Output:
     """Choose one of many ways to go."""
-    return Output(artifact_kind="json", data=take_case(task.config, task.subject))
+    return Output(artifact_kind="json", data=take_case(task.config, task.source))
 
 
 @node_type("merge", config=Merge, gives=("items", "merged", "totalCount"))

@@ -9,7 +9,8 @@ from pydantic import AfterValidator, Field, JsonValue
 from app.nodes.settings import NodeSettings, spelled
 from app.workflow import NodeFailure
 from app.workflow.language import ExpressionError, Operator, parse_expression
-from app.workflow.paths import lookup
+from app.workflow.paths import Missing
+from app.workflow.resolver import Source
 from app.workflow.values import JsonObject
 
 #: Most cases of one switch.
@@ -35,14 +36,15 @@ class Comparison(NodeSettings):
     )
     input_path: str = ""
 
-    def holds(self, data: JsonValue) -> bool:
-        """Whether the test is true of the upstream's data; raises `ExpressionError`."""
-        subject = lookup(_names(data), self.input_path) if self.input_path.strip() else data
+    def holds(self, upstream: Source) -> bool:
+        """Whether the test is true of the upstream; raises `ExpressionError`."""
+        source = _part(upstream, self.input_path)
+        subject = source.value
         if self.expression and self.expression.strip():
             expression = parse_expression(self.expression)
             if not expression.is_path:
-                return expression.holds(_names(subject))
-            subject = expression.evaluate(_names(subject))
+                return expression.holds(source.names)
+            subject = expression.evaluate(source.names)
         return (self.operator or Operator.IS_NOT_EMPTY).holds(subject, self.value)
 
 
@@ -60,31 +62,33 @@ class Switch(NodeSettings):
     input_path: str = ""
 
 
-def take_branch(test: Comparison, data: JsonValue, node_id: str) -> JsonObject:
+def take_branch(test: Comparison, upstream: Source, node_id: str) -> JsonObject:
     """The data of an if node: `branch` is `'true'` or `'false'`; raises `NodeFailure`."""
     try:
-        matched = test.holds(data)
+        matched = test.holds(upstream)
     except ExpressionError as error:
         raise _unusable(error) from None
     return {"branch": "true" if matched else "false", "matched": matched, "nodeId": node_id}
 
 
-def take_case(switch: Switch, data: JsonValue) -> JsonObject:
+def take_case(switch: Switch, upstream: Source) -> JsonObject:
     """The data of a switch node: the first case that matches, or the default with index -1."""
     try:
-        subject = lookup(_names(data), switch.input_path) if switch.input_path.strip() else data
+        source = _part(upstream, switch.input_path)
         for index, case in enumerate(switch.cases):
-            if case.holds(subject):
+            if case.holds(source):
                 return {"matchedBranch": case.label or str(index), "matchedIndex": index}
     except ExpressionError as error:
         raise _unusable(error) from None
     return {"matchedBranch": switch.default_branch, "matchedIndex": -1}
 
 
-def _names(data: JsonValue) -> JsonObject:
-    """What paths and expressions may name: the keys of the data, and all of it as `value` and `input`."""
-    whole: JsonObject = {"value": data, "input": data}
-    return {**whole, **data} if isinstance(data, dict) else whole
+def _part(source: Source, path: str) -> Source:
+    """What lies at a path, the whole without one; null where there is nothing."""
+    if not path.strip():
+        return source
+    found = source.find(path)
+    return Source(None if isinstance(found, Missing) else found)
 
 
 def _unusable(error: ExpressionError) -> NodeFailure:

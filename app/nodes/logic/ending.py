@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue
 
-from app.nodes.data.items import find
 from app.nodes.registry import node_type
 from app.nodes.settings import NodeSettings, spelled
 from app.nodes.task import Task
@@ -46,7 +45,7 @@ def stop(task: Task[Stop]) -> Output:
 def _returned(task: Task[Stop]) -> JsonValue:
     path = task.config.return_path.strip()
     if path:
-        found = find(task, path)
+        found = task.source.find(path)
         if isinstance(found, Missing):
             raise NodeFailure(f"not_found: there is nothing at '{path}'")
         return found

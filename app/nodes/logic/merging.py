@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, ValidationInfo, model_validator
 
-from app.nodes.settings import NodeSettings, spelled
+from app.nodes.registry import spellings_of
+from app.nodes.settings import NodeSettings, capped, known_or, note, spelled
 from app.workflow import NodeId, Output, data_of
 from app.workflow.values import JsonObject
 
 #: Most items that a merge gives.
 MOST_ITEMS = 1000
+#: Most unknown settings that a note names.
+MOST_NOTED = 20
 _BLANK_LINE = "\n\n"
 
 
 class Merge(NodeSettings):
     """The settings of a merge node."""
 
-    mode: Literal["append", "combine", "key_join"] = Field(
+    mode: Annotated[Literal["append", "combine", "key_join"], known_or("append")] = Field(
         default="append", validation_alias=spelled("mode", "strategy")
     )
     join_key: str = Field(default="", validation_alias=spelled("joinKey", "mergeKey"))
-    max_items: int = Field(default=MOST_ITEMS, ge=1, le=MOST_ITEMS)
+    max_items: Annotated[int, capped(1, MOST_ITEMS)] = Field(default=MOST_ITEMS, ge=1, le=MOST_ITEMS)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _note_unknown(cls, raw: Any, info: ValidationInfo) -> Any:
+        known = {key for name, field in cls.model_fields.items() for key in spellings_of(name, field)}
+        unknown = sorted(raw.keys() - known) if isinstance(raw, dict) else []
+        if unknown:
+            note(info, f"passed over: {', '.join(unknown[:MOST_NOTED])}")
+        return raw
 
     @model_validator(mode="after")
     def _needs_a_key(self) -> Merge:

@@ -18,7 +18,7 @@ from app.nodes.logic.children import (
     run_children,
 )
 from app.nodes.registry import Effect, node_type
-from app.nodes.settings import NodeSettings, spelled
+from app.nodes.settings import NodeSettings, capped, spelled
 from app.nodes.task import Task
 from app.platform.child_runs import Batch, ChildRun
 from app.workflow import NodeFailure, Output
@@ -32,7 +32,7 @@ class SubWorkflow(NodeSettings):
     input_mapping: dict[str, JsonValue] = Field(
         default_factory=dict, validation_alias=spelled("inputMapping", "inputs")
     )
-    max_depth: int = Field(default=DEEPEST, ge=1, le=DEEPEST)
+    max_depth: Annotated[int, capped(1, DEEPEST)] = Field(default=DEEPEST, ge=1, le=DEEPEST)
 
 
 @node_type("sub_workflow", config=SubWorkflow, gives=("result", "workflowRunId"), effect=Effect.WAITS)
@@ -62,7 +62,7 @@ class Loop(ListSettings):
     input_mapping: dict[str, JsonValue] = Field(default_factory=dict)
     concurrency: int = Field(default=5, ge=1, le=50)
     on_item_error: Literal["fail", "skip"] = "fail"
-    max_depth: int = Field(default=DEEPEST, ge=1, le=DEEPEST)
+    max_depth: Annotated[int, capped(1, DEEPEST)] = Field(default=DEEPEST, ge=1, le=DEEPEST)
 
 
 @node_type(

@@ -124,7 +124,7 @@ def _rows(sheets: Call[Writing]) -> list[list[JsonValue]]:
     """The rows to write: of objects their values, of single values a row each; raises `Unsent`."""
     given = sheets.config.values
     if given is None:
-        given = part_of(sheets.task.subject, sheets.config.rows_path)
+        given = part_of(sheets.task, sheets.config.rows_path)
     if isinstance(given, dict):
         lists = (given[key] for key in ("rows", "values", "items") if isinstance(given.get(key), list))
         whole: JsonValue = dict(given)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass, field
+from typing import Any
 
 from pydantic import JsonValue
 
 from app.http import OutboundError, guarded_client
+from app.nodes.task import Task
 from app.platform.storage import StoredFile
 from app.settings import settings
 from app.workflow import NodeFailure
-from app.workflow.paths import lookup
+from app.workflow.paths import Missing
 from app.workflow.values import compact_json
 
 #: Longest text of a file that becomes a node's output; a longer one is read by its URL.
@@ -29,11 +31,12 @@ class Content:
     mime: str = ""
 
 
-def part_of(subject: JsonValue, path: str) -> JsonValue:
-    """What lies at a path below a value; blank and `$` stand for all of it."""
-    if path.strip() in ("", "$"):
-        return subject
-    return lookup(subject if isinstance(subject, dict) else {"value": subject}, path)
+def part_of(task: Task[Any], path: str) -> JsonValue:
+    """What a path leads to, blank and `$` to all of the upstream's data; raises `NodeFailure` `not_found`."""
+    found = task.source.find(path)
+    if isinstance(found, Missing):
+        raise NodeFailure(f"not_found: there is nothing at '{path.strip()}'")
+    return found
 
 
 def written(value: JsonValue) -> Content:

@@ -140,7 +140,7 @@ def _written(task: Task[Any]) -> Content:
     config: FileWrite = task.config
     if "content" in config.model_fields_set:
         return written(config.content)
-    return written(part_of(task.subject, config.content_path))
+    return written(part_of(task, config.content_path))
 
 
 def _told(bucket: str, key: str, url: str, size_bytes: int, mime: str) -> JsonObject:

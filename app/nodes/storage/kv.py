@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from app.nodes.registry import Effect, node_type
-from app.nodes.settings import NodeSettings, spelled
+from app.nodes.settings import NodeSettings, capped, spelled
 from app.nodes.storage.contents import part_of
 from app.nodes.task import Task
 from app.platform.kv_store import LONGEST_KEY_CHARS, read_value, stored_key, write_value
@@ -52,7 +52,9 @@ class StoreWrite(NodeSettings):
     key: Key
     value: JsonValue = None
     value_path: str = ""
-    ttl_ms: int = Field(default=USUAL_TTL_MS, ge=1_000, le=LONGEST_TTL_MS)
+    ttl_ms: Annotated[int, capped(1_000, LONGEST_TTL_MS)] = Field(
+        default=USUAL_TTL_MS, ge=1_000, le=LONGEST_TTL_MS
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -91,4 +93,4 @@ def write(task: Task[StoreWrite]) -> Output:
 def _value(task: Task[StoreWrite]) -> JsonValue:
     if "value" in task.config.model_fields_set:
         return task.config.value
-    return part_of(task.subject, task.config.value_path)
+    return part_of(task, task.config.value_path)

@@ -102,7 +102,7 @@ def _content(task: Task[MemoryWrite]) -> str:
         return stringify(task.config.value)
     if not task.config.content_path.strip():
         return task.text or stringify(task.subject)
-    return stringify(part_of(task.subject, task.config.content_path))
+    return stringify(part_of(task, task.config.content_path))
 
 
 def _told(memory: Memory) -> JsonObject:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import calendar
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 from feedparser.api import parse
 from pydantic import Field, JsonValue
 
 from app.nodes.registry import Effect, node_type
-from app.nodes.settings import NodeSettings, spelled
+from app.nodes.settings import NodeSettings, capped, spelled
 from app.nodes.task import Task
 from app.nodes.web.outbound import complaint_about, fetch_document
 from app.workflow import NodeFailure, Output
@@ -25,7 +25,9 @@ class Feed(NodeSettings):
     """The settings of a feed."""
 
     feed_url: str = Field(min_length=1, validation_alias=spelled("feedUrl", "url"))
-    max_items: int = Field(default=10, ge=1, le=MOST_ITEMS, validation_alias=spelled("maxItems", "limit"))
+    max_items: Annotated[int, capped(1, MOST_ITEMS)] = Field(
+        default=10, ge=1, le=MOST_ITEMS, validation_alias=spelled("maxItems", "limit")
+    )
 
 
 @node_type(

@@ -16,7 +16,7 @@ from app.workflow import (
     stored_output,
 )
 from app.workflow.merges import MergeStrategy
-from app.workflow.paths import value_at
+from app.workflow.resolver import value_at
 from app.workflow.values import compact_json, json_length
 from tests.unit.workflow.graphs import edge, graph_of, node
 

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from app.nodes.checking import complaints_about
 from app.nodes.logic.branching import Comparison, Switch, take_branch, take_case
+from app.workflow.resolver import Source
 
 DATA = {"score": 7, "tags": ["a"], "user": {"name": "Ada"}, "empty": ""}
 
@@ -30,7 +31,7 @@ DATA = {"score": 7, "tags": ["a"], "user": {"name": "Ada"}, "empty": ""}
     ],
 )
 def test_if(settings, data, expected):
-    decided = take_branch(Comparison.model_validate(settings), data, "node-1")
+    decided = take_branch(Comparison.model_validate(settings), Source(data), "node-1")
     assert decided == {"branch": expected, "matched": expected == "true", "nodeId": "node-1"}
 
 
@@ -49,7 +50,7 @@ def test_if(settings, data, expected):
     ],
 )
 def test_switch(settings, branch, index):
-    assert take_case(Switch.model_validate(settings), DATA) == {
+    assert take_case(Switch.model_validate(settings), Source(DATA)) == {
         "matchedBranch": branch,
         "matchedIndex": index,
     }

@@ -168,7 +168,6 @@ def test_a_path_that_leads_nowhere_returns_nothing() -> None:
     [
         ("sub_workflow", {}, "workflowId"),
         ("sub_workflow", {"workflowId": "daily digest"}, "is not the id of a workflow"),
-        ("sub_workflow", {"workflowId": "3f0c0f0e-6a56-4b0e-9a0e-2f1d5f0a7a11", "maxDepth": 4}, "maxDepth"),
         ("loop_map", {"workflowId": "each"}, "is not the id of a workflow"),
         ("loop_map", {"concurrency": 0}, "concurrency"),
         ("loop_map", {"itemVariable": "__item"}, "itemVariable"),

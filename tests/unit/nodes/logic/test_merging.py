@@ -51,12 +51,27 @@ def test_items_of_the_first_parent_are_completed_by_those_with_the_same_key() ->
     }
 
 
-@pytest.mark.parametrize(
-    "settings", [{"mode": "shuffle"}, {"maxItems": 0}, {"maxItems": MOST_ITEMS + 1}, {"mode": "key_join"}]
-)
+@pytest.mark.parametrize("settings", [{"mode": "key_join"}, {"maxItems": "many"}])
 def test_settings_that_can_not_work_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         merged(items(1), **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"mode": "shuffle"}, [1, 2]),
+        ({"strategy": "outer_join", "mergeKey": "id"}, [1, 2]),
+        ({"mode": ""}, [1, 2]),
+        ({"maxItems": 0}, [1]),
+        ({"maxItems": MOST_ITEMS + 1}, [1, 2]),
+        ({"waitForAll": True}, [1, 2]),
+    ],
+)
+def test_settings_that_a_merge_does_not_know_are_passed_over(
+    settings: dict[str, Any], expected: list[int]
+) -> None:
+    assert merged(items(1), items(2), **settings).data["items"] == expected
 
 
 @given(st.lists(st.lists(st.integers(), max_size=8), max_size=5), st.integers(1, 20))
