@@ -22,25 +22,63 @@ LONGEST_MS = 5_000
 #: Most characters of an error that the code raised.
 LONGEST_ERROR = 300
 
-#: Code with a `return` is a function's body, any other an expression. What it prints goes nowhere, and the
+#: The engine itself tells an expression from a function's body, by compiling it: what stands as well in
+#: parentheses as in brackets is one expression, perhaps with a semicolon and comments behind it. JSON leaves
+#: out what it can't hold, so each such value is named instead. What the code prints goes nowhere, and the
 #: answer is the last line.
-_HARNESS = """
+_HARNESS = r"""
 const fs = require('fs');
 const { code, input, params } = JSON.parse(fs.readFileSync(0, 'utf8'));
 for (const name of Object.keys(console)) console[name] = () => undefined;
-const say = (answer) => { fs.writeSync(1, '\\n' + JSON.stringify(answer)); process.exit(0); };
-(async () => {
-  const make = Object.getPrototypeOf(async function () {}).constructor;
-  const work = make('input', 'params', /\\breturn\\b/.test(code) ? code : `return (${code}\\n)`);
-  const value = await work(input, params);
-  return { value: value === undefined ? null : value };
-})().then(say, (error) => say({ error: String(error) }));
+const say = (text) => { fs.writeSync(1, '\n' + text); process.exit(0); };
+const AsyncFunction = Object.getPrototypeOf(async function () {}).constructor;
+const make = (body) => new AsyncFunction('input', 'params', body);
+const compiles = (body) => { try { make(body); return true; } catch { return false; } };
+const isExpression = (text) => compiles(`return (${text}\n)`) && compiles(`return [${text}\n]`);
+const isIdle = (text) => /^(?:[;\s]|\/\/[^\n]*(?:\n|$)|\/\*(?:[^*]|\*(?!\/))*\*\/)+$/.test(text);
+const compile = () => {
+  const ends = [...code.matchAll(/;/g)].map((found) => found.index).reverse().slice(0, 20);
+  const parts = ends.filter((end) => isIdle(code.slice(end))).map((end) => code.slice(0, end));
+  const found = [code, ...parts].find(isExpression);
+  return make(found === undefined ? code : `return (${found}\n)`);
+};
+const refuse = (what, hint) => { throw `the result ${what}; ${hint}`; };
+const unfit = (value) => ({
+  bigint: ['a BigInt', 'make it a Number or a String'],
+  function: ['a function', 'call it and give what it returns'],
+  symbol: ['a symbol', 'give its description'],
+})[typeof value]
+  || (value instanceof Map && ['a Map', 'make it an object with Object.fromEntries'])
+  || (value instanceof Set && ['a Set', 'make it a list with Array.from'])
+  || (value instanceof Promise && ['a promise', 'await it']);
+const toJson = (result) => {
+  if (result === undefined) refuse('is undefined', 'give an expression, or end with `return` and a value');
+  const trail = [];
+  return JSON.stringify({ value: result }, function (key, value) {
+    while (trail.length && trail[trail.length - 1].inside !== this) trail.pop();
+    const isOuter = trail.some((step) => step.inside === value);
+    const [what, hint] = isOuter ? ['a cycle', 'JSON can not hold that'] : unfit(value) || [];
+    if (what) {
+      const path = [...trail.map((step) => step.key), key].slice(2).join('.');
+      refuse(path ? `has ${what} at '${path}'` : `is ${what}`, hint);
+    }
+    if (typeof value === 'object' && value !== null) trail.push({ key, inside: value });
+    return value;
+  });
+};
+const told = (error) => {
+  try { return String(error); } catch { return 'something was thrown that has no text'; }
+};
+const fail = (error) => say(JSON.stringify({ error: told(error) }));
+process.once('beforeExit', () => fail('it waits for a promise that nothing settles'));
+(async () => toJson(await compile()(input, params)))().then(say, fail);
 """
 
 
 class Code(NodeSettings):
     """JavaScript that is given `input`, the data of each earlier node by its id, and `params`, all labels.
 
+    It is an expression, or the body of an async function, which ends with `return` and a value.
     The node's `timeoutMs` counts up to five seconds.
     """
 

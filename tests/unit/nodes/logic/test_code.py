@@ -73,11 +73,97 @@ def test_code_is_refused_before_the_run_where_it_can_not_be_isolated(
         ("return { total: input.p0.items.reduce((a, b) => a + b, 0) };", {"total": 6}),
         ("const wait = async () => 5; return await wait();", {"value": 5}),
         ("console.log('noise'); return [1]", {"value": [1]}),
-        ("undefined", {"value": None}),
+        ("null", {"value": None}),
     ],
 )
 def test_code_computes_with_what_it_is_given(code: str, data: dict[str, Any]) -> None:
     assert try_node("code", [1, 2, 3], inputs={"name": "Ada"}, code=code).data == data
+
+
+@needs_a_sandbox
+@pytest.mark.parametrize(
+    ("code", "value"),
+    [
+        ("'return ' + params.name", "return Ada"),
+        ("input.p0.items.map((n) => { return n * 2; })", [2, 4, 6]),
+        ("[1, 2].reduce(function (a, b) { return a + b })", 3),
+        ("// return nothing\n1 + 1", 2),
+        ("1 + 1 // and return", 2),
+        ("1 + 1; // a semicolon\n/* and ** more */\n", 2),
+        ("'a;//b';", "a;//b"),
+        ("'a;//b'; // c;", "a;//b"),
+        ("await Promise.resolve(7);", 7),
+        ("/return/.test('return')", True),
+        ("`no ${'return'}`", "no return"),
+        ("(() => { return { a: 1 } })()", {"a": 1}),
+        ("params.returned ?? 4", 4),
+        ("1, 2", 2),
+    ],
+)
+def test_an_expression_is_one_whatever_words_are_in_it(code: str, value: Any) -> None:
+    data = try_node("code", [1, 2, 3], inputs={"name": "Ada"}, code=code).data
+    assert data == (value if isinstance(value, dict) else {"value": value})
+
+
+@needs_a_sandbox
+@pytest.mark.parametrize(
+    ("code", "data"),
+    [
+        ("{a: 1}", {"a": 1}),
+        ("{ a: 1, b: [params.name] };", {"a": 1, "b": ["Ada"]}),
+        ("{}", {}),
+        ("{ const a = 1; return { a } }", {"a": 1}),
+        ("if (params.name) return 'yes'; return 'no'", {"value": "yes"}),
+        ("for (const n of input.p0.items)\n  if (n > 1) return n", {"value": 2}),
+        ("return(2)", {"value": 2}),
+        ("return{a:1}", {"a": 1}),
+        ("'use strict'; const a = 1\nreturn a", {"value": 1}),
+        ("return [1,\n2] // done", {"value": [1, 2]}),
+        ("try { null.x } catch { return 'caught' }", {"value": "caught"}),
+    ],
+)
+def test_objects_and_bodies_are_told_apart(code: str, data: dict[str, Any]) -> None:
+    assert try_node("code", [1, 2, 3], inputs={"name": "Ada"}, code=code).data == data
+
+
+@needs_a_sandbox
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("undefined", "the result is undefined; give an expression, or end with `return` and a value"),
+        ("const a = 1; a + 1", "the result is undefined"),
+        ("return", "the result is undefined"),
+        ("// only a comment", "the result is undefined"),
+        ("10n ** 20n", "the result is a BigInt; make it a Number or a String"),
+        ("{ total: { cents: [1, 5n] } }", "the result has a BigInt at 'total.cents.1'"),
+        ("const a = { b: {} }; a.b.c = a; return a", "the result has a cycle at 'b.c'"),
+        ("(n) => { return n }", "the result is a function; call it"),
+        ("{ double: (n) => n * 2 }", "the result has a function at 'double'"),
+        ("Symbol('x')", "the result is a symbol"),
+        ("new Map([['a', 1]])", "the result is a Map"),
+        ("[new Set([1])]", "the result has a Set at '0'"),
+        ("{ later: Promise.resolve(1) }", "the result has a promise at 'later'; await it"),
+        ("new Promise(() => 1)", "it waits for a promise that nothing settles"),
+        ("throw Object.create(null)", "something was thrown that has no text"),
+        ("1); (2", "SyntaxError"),
+        ("return 1 }; {", "SyntaxError"),
+    ],
+)
+def test_a_result_that_json_can_not_hold_names_its_reason(code: str, reason: str) -> None:
+    with pytest.raises(NodeFailure) as raised:
+        try_node("code", code=code)
+    assert raised.value.error is not None
+    assert raised.value.error.startswith(f"code_failed: {reason}")
+
+
+@needs_a_sandbox
+def test_the_same_object_twice_is_no_cycle_and_json_writes_what_it_knows() -> None:
+    code = "const a = { n: 1 }; return { x: a, y: [a, a], none: undefined, at: new Date(0) }"
+    assert try_node("code", code=code).data == {
+        "x": {"n": 1},
+        "y": [{"n": 1}, {"n": 1}],
+        "at": "1970-01-01T00:00:00.000Z",
+    }
 
 
 @needs_a_sandbox
