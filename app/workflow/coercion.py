@@ -9,7 +9,8 @@ from typing import TypeAlias
 
 from pydantic import JsonValue
 
-from app.workflow.values import as_number, parse_json, stringify
+from app.texts.json_text import parse_json
+from app.workflow.values import as_number, stringify
 
 
 class FieldKind(StrEnum):

@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
+from app.texts.json_text import parse_json
 from app.workflow.language import matches
-from app.workflow.values import JsonObject, is_blank, parse_json, stringify
+from app.workflow.values import JsonObject, is_blank, stringify
 
 FieldType = Literal["string", "number", "integer", "boolean", "url", "json", "array", "any"]
 

@@ -9,6 +9,7 @@ from itertools import groupby
 from pydantic import JsonValue
 
 from app.errors import GiveUp
+from app.texts.json_text import DEEPEST_LEVELS, is_shallow
 from app.workflow.config import FIELD_PREFIX
 from app.workflow.gates import delivers
 from app.workflow.graph import Edge, Node, NodeId
@@ -18,7 +19,7 @@ from app.workflow.resolver import value_at
 from app.workflow.results import NodeFailure, NodeResult
 from app.workflow.rows import LENS
 from app.workflow.scopes import values_of
-from app.workflow.values import DEEPEST_LEVELS, JsonObject, is_shallow, json_length
+from app.workflow.values import JsonObject, json_length
 
 #: Most UTF-16 units the JSON of a node's labels may have.
 LONGEST_INPUTS = 524_288

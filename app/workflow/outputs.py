@@ -8,9 +8,10 @@ from typing import cast
 
 from pydantic import JsonValue
 
-from app.workflow.paths import structure_of
+from app.texts.answers import block_in
+from app.texts.json_text import is_shallow
 from app.workflow.results import CAUGHT_KEY, HALT_KEY, VARIABLES_KEY, NodeFailure
-from app.workflow.values import JsonObject, compact_json, is_shallow
+from app.workflow.values import JsonObject, compact_json
 
 #: Largest stored output of one node, as bytes of its JSON.
 LARGEST_OUTPUT_BYTES = 4 * 1024 * 1024
@@ -74,18 +75,18 @@ def stored_output(output: Output) -> JsonObject:
 def data_of(output_data: JsonObject) -> JsonValue:
     """The structured value of a stored output: its text where that is JSON, else the node's own keys.
 
-    Text that is a JSON object or list counts with or without a code fence around it. A node whose artifact is
-    JSON says with its own keys what it gave; its text is the same once more, for those who read text. None
-    where a node gave nothing but text.
+    Text that is a JSON object or list counts, also after a model's thinking, in a code fence, or on lines of
+    its own. A node whose artifact is JSON says with its own keys what it gave; its text is the same again, for
+    those who read text. None where a node gave nothing but text.
     """
     own: JsonObject = {key: value for key, value in output_data.items() if key not in _DESCRIPTIVE}
     if own and output_data.get("artifactKind") == "json":
         return own
     text = output_data.get("output")
     if isinstance(text, str):
-        parsed = structure_of(text)
-        if parsed is not None:
-            return parsed
+        found = block_in(text)
+        if found is not None:
+            return found
     return own or None
 
 

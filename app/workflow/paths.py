@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from pydantic import JsonValue
 
-from app.workflow.values import parse_json
+from app.texts.answers import block_in
 
 #: What an edge hands on when it names no key.
 DEFAULT_KEY = "output"
@@ -15,7 +15,6 @@ DEFAULT_KEY = "output"
 _SEGMENT = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 #: Longest list position that is read as a number.
 _INDEX_DIGITS = 9
-_FENCE = "```"
 
 
 class Missing:
@@ -40,7 +39,7 @@ def walk(value: JsonValue, steps: Sequence[str]) -> JsonValue | Missing:
     """
     for step in steps:
         if isinstance(value, str):
-            value = structure_of(value)
+            value = block_in(value)
         if isinstance(value, dict) and step in value:
             value = value[step]
         elif isinstance(value, list) and _is_position(step) and int(step) < len(value):
@@ -48,20 +47,6 @@ def walk(value: JsonValue, steps: Sequence[str]) -> JsonValue | Missing:
         else:
             return MISSING
     return value
-
-
-def structure_of(text: str) -> dict[str, JsonValue] | list[JsonValue] | None:
-    """The JSON object or list that a text is, with or without a code fence around it; None if it is none."""
-    parsed = parse_json(_unfenced(text))
-    return parsed if isinstance(parsed, dict | list) else None
-
-
-def _unfenced(text: str) -> str:
-    """What stands in the first code fence, or all of a text without one."""
-    opening = text.find(_FENCE)
-    begin = text.find("\n", opening) if opening >= 0 else -1
-    end = text.find(_FENCE, begin) if begin >= 0 else -1
-    return text[begin:end] if end >= 0 else text
 
 
 def _is_position(step: str) -> bool:

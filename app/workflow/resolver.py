@@ -8,8 +8,9 @@ from functools import cached_property
 
 from pydantic import JsonValue
 
+from app.texts.answers import block_in
 from app.workflow.outputs import data_of
-from app.workflow.paths import DEFAULT_KEY, MISSING, Missing, segments, structure_of, walk
+from app.workflow.paths import DEFAULT_KEY, MISSING, Missing, segments, walk
 from app.workflow.values import JsonObject
 
 #: How a stored output is classified; data often has a `kind` of its own.
@@ -62,7 +63,7 @@ class Source:
 
     @cached_property
     def _own(self) -> JsonObject:
-        found = structure_of(self.value) if isinstance(self.value, str) else self.value
+        found = block_in(self.value) if isinstance(self.value, str) else self.value
         return found if isinstance(found, dict) else {}
 
 

@@ -17,6 +17,7 @@ from pydantic import (
     ValidationError,
 )
 
+from app.texts.json_text import DEEPEST_LEVELS, is_shallow
 from app.workflow.coercion import FieldKinds
 from app.workflow.conditions import Condition
 from app.workflow.config import read_config
@@ -24,7 +25,7 @@ from app.workflow.graph import Edge, Node, title_of
 from app.workflow.merges import MergeStrategy
 from app.workflow.paths import DEFAULT_KEY
 from app.workflow.problems import Problem
-from app.workflow.values import DEEPEST_LEVELS, JsonObject, is_shallow, json_length
+from app.workflow.values import JsonObject, json_length
 
 #: Longest config of one node, as characters of its JSON.
 LONGEST_CONFIG_CHARACTERS = 262_144

@@ -10,8 +10,6 @@ from pydantic import JsonValue
 
 JsonObject: TypeAlias = dict[str, JsonValue]
 
-#: Deepest nesting of any value that enters or leaves a run; what is deeper ends in a clear error.
-DEEPEST_LEVELS = 64
 #: From here on JavaScript writes whole numbers with an exponent.
 _WHOLE_NUMBER_END = 1e21
 
@@ -53,30 +51,6 @@ def as_number(value: JsonValue) -> float | None:
     except (ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
-
-
-def parse_json(text: str) -> JsonValue:
-    """The value that a text is the JSON of; None where it isn't JSON or nests too deeply."""
-    try:
-        value: JsonValue = json.loads(text, parse_constant=lambda _: None)
-    except (ValueError, RecursionError):
-        return None
-    return value if is_shallow(value) else None
-
-
-def is_shallow(value: JsonValue) -> bool:
-    """Whether a value nests at most `DEEPEST_LEVELS` levels."""
-    level = [value]
-    for _ in range(DEEPEST_LEVELS + 1):
-        level = [
-            inner
-            for outer in level
-            if isinstance(outer, list | dict)
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]
-        if not level:
-            return True
-    return False
 
 
 def _script_numbers(value: JsonValue) -> JsonValue:

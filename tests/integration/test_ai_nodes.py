@@ -103,8 +103,10 @@ def test_a_translation_names_its_languages(
         '{"category": "toys", "confidence": 0.9}',
         '```json\n{"category": " Toys ", "confidence": 0.9}\n```',
         'It is this: {"category": "TOYS", "confidence": 0.9}.',
+        '<think>{"category": "animals", "confidence": 1}?</think>{"category": "toys", "confidence": "90%"}',
+        'Of {these} I take {"label": "\\"toys\\"", "confidence": 0.9,} as [1] says.',
     ],
-    ids=["plain", "fenced", "with words around it"],
+    ids=["plain", "fenced", "with words around it", "after thinking", "among braces"],
 )
 def test_a_classifier_gives_one_of_its_labels(
     database: Database, connection: Connection, provider: ProviderServer, said: str
@@ -112,6 +114,34 @@ def test_a_classifier_gives_one_of_its_labels(
     provider.say(GPT, said)
     output = run(database, connection, asking("classifier", categories="Toys, Animals")).output("it")
     assert (output["category"], output["confidence"], output["output"]) == ("Toys", 0.9, "Toys")
+
+
+@pytest.mark.parametrize("said", ["toys", '"Toys".', "**Category:** toys", '{"category": "toys"}'])
+def test_a_classifier_takes_a_bare_label_and_makes_up_no_confidence(
+    database: Database, connection: Connection, provider: ProviderServer, said: str
+) -> None:
+    provider.say(GPT, said)
+    output = run(database, connection, asking("classifier", labels=["toys", "animals"])).output("it")
+    assert (output["category"], output["confidence"]) == ("toys", None)
+    assert len(provider.calls) == 1
+
+
+def test_a_confidence_is_asked_for_where_there_is_a_threshold(
+    database: Database, connection: Connection, provider: ProviderServer
+) -> None:
+    provider.say(GPT, "toys", '{"category": "toys", "confidence": 0.7}')
+    output = run(database, connection, asking("classifier", labels=["toys"], threshold=0.5)).output("it")
+    assert (output["category"], output["confidence"], len(provider.calls)) == ("toys", 0.7, 2)
+
+
+def test_an_answer_that_contradicts_itself_is_asked_for_once_more(
+    database: Database, connection: Connection, provider: ProviderServer
+) -> None:
+    toys, animals = ({"category": name, "confidence": 1} for name in ("toys", "animals"))
+    provider.say(GPT, f"{json.dumps(toys)} or {json.dumps(animals)}", json.dumps(animals))
+    output = run(database, connection, asking("classifier", labels=["toys", "animals"])).output("it")
+    assert (output["category"], len(provider.calls)) == ("animals", 2)
+    assert "several answers that differ" in provider.calls[1].prompt
 
 
 def test_an_unreadable_answer_is_asked_for_once_more_and_both_are_counted(
@@ -195,6 +225,29 @@ def test_a_judge_compares_two_texts_without_knowing_whose_they_are(
     assert json.loads(asked.prompt) == {"A": "gpt-4o says: first text", "B": "gpt-4o says: second text"}
     assert "Clarity counts." in (asked.system or "")
     assert one not in asked.prompt
+
+
+@pytest.mark.parametrize(
+    ("verdict", "winner", "points"),
+    [
+        ("**B**", "B", []),
+        ("Both are fine.\n\nWinner: tie", "tie", []),
+        ({"winner": "b", "scores": {"A": 4, "B": 9}}, "B", [4, 9]),
+        ('<think>{"winner": "A"}</think>```json\n{"winner": "Tie"}\n```', "tie", []),
+    ],
+    ids=["bare", "on the last line", "points by label", "after thinking"],
+)
+def test_a_judge_that_compares_needs_no_more_than_a_winner(
+    database: Database,
+    connection: Connection,
+    provider: ProviderServer,
+    verdict: object,
+    winner: str,
+    points: list[int],
+) -> None:
+    output = judged(database, connection, provider, verdict).output("it")
+    assert (output["winner"], sorted(output["scores"].values())) == (winner, points)
+    assert len([call for call in provider.calls if call.model == "gpt-4o-mini"]) == 1
 
 
 def test_a_judge_gives_points_within_its_scale(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
 from pydantic import BaseModel, Field, JsonValue, ValidationError
@@ -9,9 +10,10 @@ from pydantic import BaseModel, Field, JsonValue, ValidationError
 from app import providers
 from app.nodes.settings import NodeSettings, spelled
 from app.nodes.task import Task
-from app.workflow import NodeFailure, Output, data_of
+from app.texts.answers import readings
+from app.workflow import NodeFailure, Output
 from app.workflow.paths import Missing
-from app.workflow.values import JsonObject, parse_json, stringify
+from app.workflow.values import JsonObject, stringify
 
 #: Most characters of a text that a node shows to a model; the platform's limit.
 LONGEST_TEXT = 20_000
@@ -76,20 +78,27 @@ def ask(task: Task[Asking], prompt: providers.Prompt) -> str:
     return answer.text
 
 
-def ask_for(task: Task[Asking], shape: type[Shape], prompt: providers.Prompt) -> Shape:
-    """The model's answer, which has to be a JSON object of that shape; asked once more if it isn't.
+def ask_for(
+    task: Task[Asking],
+    shape: type[Shape],
+    prompt: providers.Prompt,
+    bare: Callable[[str], Shape | None] = lambda _: None,
+) -> Shape:
+    """The model's answer, which has to be JSON of that shape; asked once more if it isn't.
 
-    Raises `NodeFailure` `unreadable_answer`.
+    `bare` reads an answer that isn't JSON but says all that is needed. Raises `NodeFailure`
+    `unreadable_answer`.
     """
     asked = prompt
     for _ in range(ASKED_TIMES):
         said = ask(task, asked)
         try:
-            return shape.model_validate(_object_in(said))
-        except ValidationError as error:
-            wrong = "; ".join(
-                sorted({f"{'.'.join(map(str, e['loc'])) or 'answer'}: {e['msg']}" for e in error.errors()})
-            )
+            return _read(said, shape)
+        except ValueError as error:
+            wrong = str(error)
+        found = bare(said)
+        if found is not None:
+            return found
         asked = providers.Prompt(
             text=f"That could not be read ({wrong}). Answer again, with the JSON object and nothing else.",
             system=prompt.system,
@@ -102,13 +111,38 @@ def ask_for(task: Task[Asking], shape: type[Shape], prompt: providers.Prompt) ->
     raise NodeFailure(f"unreadable_answer: {wrong}")
 
 
+def _read(said: str, shape: type[Shape]) -> Shape:
+    """The one value of that shape in an answer; raises ValueError where there is none, or are several."""
+    wrong = "answer: it holds no JSON object"
+    for group in readings(said):
+        fitting: list[Shape] = []
+        complaints: list[str] = []
+        for value in group:
+            try:
+                fitting.append(shape.model_validate(_alone(value)))
+            except ValidationError as error:
+                complaints.append(_told(error))
+        if any(each != fitting[0] for each in fitting):
+            raise ValueError("answer: it holds several answers that differ")
+        if fitting:
+            return fitting[0]
+        wrong = complaints[0]
+    raise ValueError(wrong)
+
+
+def _alone(value: JsonValue) -> JsonValue:
+    """The only item of a list, which models put around an object now and then."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+
+def _told(error: ValidationError) -> str:
+    told = error.errors(include_input=False, include_url=False)
+    return "; ".join(
+        sorted({f"{'.'.join(map(str, each['loc'])) or 'answer'}: {each['msg']}" for each in told})
+    )
+
+
 def answered(task: Task[Asking], text: str, data: JsonObject, artifact_kind: str | None = None) -> Output:
     """A node's output, with what was taken of models for it."""
     usage = task.models.usage_of(task.node)
     return Output(text=text, artifact_kind=artifact_kind, metadata=usage.metadata if usage else {}, data=data)
-
-
-def _object_in(said: str) -> JsonValue:
-    """The JSON object in an answer, in a code fence or with words around it."""
-    found = data_of({"output": said})
-    return found if isinstance(found, dict) else parse_json(said[said.find("{") : said.rfind("}") + 1])

@@ -6,15 +6,16 @@ import json
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, JsonValue, field_validator
+from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, JsonValue, field_validator
 
 from app import providers
 from app.nodes.ai.asking import LONGEST_TEXT, Asking, answered, ask_for, material_of
 from app.nodes.registry import Effect, node_type
 from app.nodes.settings import capped, known_or, spelled
 from app.nodes.task import Task
+from app.texts.answers import label_for, label_in
 from app.workflow import NodeFailure, NodeId, Output
-from app.workflow.values import JsonObject, stringify
+from app.workflow.values import JsonObject, as_number, stringify
 
 #: The label for what fits no other, where a classifier has it.
 OTHER = "other"
@@ -50,32 +51,58 @@ class Classification(Asking):
 
     def label_for(self, word: str) -> str | None:
         """The label that a word means, in any case; None where it is none of them."""
-        return next((label for label in self.labels if label.casefold() == word.strip().casefold()), None)
+        return label_for(word, self.labels)
+
+
+def _as_share(value: object) -> object:
+    """A percentage with its sign as a share of one."""
+    number = as_number(value.strip().removesuffix("%")) if isinstance(value, str) and "%" in value else None
+    return value if number is None else number / 100
+
+
+_Share = Annotated[float, Field(ge=0.0, le=1.0), BeforeValidator(_as_share)]
 
 
 class _Category(BaseModel):
-    category: str
-    confidence: float = Field(ge=0.0, le=1.0)
+    category: str = Field(validation_alias=AliasChoices("category", "label"))
+    confidence: _Share | None = None
+
+
+class _SureCategory(_Category):
+    confidence: _Share
 
 
 @node_type("classifier", config=Classification, gives=("category", "confidence"), effect=Effect.SPENDS)
 def classify(task: Task[Classification]) -> Output:
-    """Choose the label that fits a text; what fits none is `other`, where that is a label, or a failure."""
+    """Choose the label that fits a text; what fits none is `other`, where that is a label, or a failure.
+
+    A model that doesn't tell its confidence is asked for it only where there is a threshold.
+    """
     material = material_of(task)
     system = (
         f"Choose the one label that fits the user's text best, among {json.dumps(task.config.labels)}. "
         f'{_MATERIAL} Answer with a JSON object and nothing else: {{"category": "<one of the labels>", '
         '"confidence": <a number from 0 to 1>}'
     )
-    found = ask_for(task, _Category, providers.Prompt(material.text, system=system))
+    prompt = providers.Prompt(material.text, system=system)
+    found = (
+        ask_for(task, _SureCategory, prompt)
+        if task.config.threshold
+        else ask_for(task, _Category, prompt, lambda said: _bare_category(said, task.config.labels))
+    )
     label = task.config.label_for(found.category)
-    if label is None or found.confidence < task.config.threshold:
+    if label is None or (found.confidence or 0.0) < task.config.threshold:
         why = "unknown_label" if label is None else "below_threshold"
         label = task.config.label_for(OTHER)
         if label is None:
             raise NodeFailure(f"{why}: the model's choice can't be used, and no label is called '{OTHER}'")
     data: JsonObject = {"category": label, "confidence": found.confidence, "truncated": material.is_cut}
     return answered(task, label, data, "json")
+
+
+def _bare_category(said: str, labels: Sequence[str]) -> _Category | None:
+    label = label_in(said, labels)
+    return None if label is None else _Category(category=label)
 
 
 class Judgement(Asking):
@@ -105,13 +132,35 @@ class _Mark(BaseModel):
     score: float = Field(ge=0)
 
 
+def _as_marks(value: object) -> object:
+    """Scores by label, which models give for a list of both."""
+    if isinstance(value, dict) and not {"label", "score"} & value.keys():
+        return [{"label": label, "score": score} for label, score in value.items()]
+    return value
+
+
+_MarkList = Annotated[list[_Mark], BeforeValidator(_as_marks)]
+
+
 class _Marks(BaseModel):
-    scores: list[_Mark] = Field(min_length=1)
+    scores: _MarkList = Field(min_length=1)
     reasoning: str = ""
 
 
-class _Preference(_Marks):
-    winner: Literal["A", "B", "tie"]
+_WINNERS = ("A", "B", "tie")
+
+
+class _Preference(BaseModel):
+    winner: Annotated[
+        Literal["A", "B", "tie"], BeforeValidator(lambda value: label_for(str(value), _WINNERS) or value)
+    ]
+    scores: _MarkList = Field(default_factory=list)
+    reasoning: str = ""
+
+
+def _bare_preference(said: str) -> _Preference | None:
+    winner = label_in(said, _WINNERS)
+    return None if winner is None else _Preference.model_validate({"winner": winner})
 
 
 @node_type(
@@ -124,15 +173,19 @@ class _Preference(_Marks):
 def judge(task: Task[Judgement]) -> Output:
     """Judge what other nodes gave, by a rubric: which of two is better, or how many points each gets.
 
-    The judge isn't told which node made what.
+    The judge isn't told which node made what. One that compares may name the winner and give no points.
     """
     subjects = _subjects(task)
     labels = [chr(ord("A") + place) for place in range(len(subjects))]
     prompt = _question(task.config, list(zip(labels, (text for _, text in subjects), strict=True)))
-    shape = _Preference if task.config.comparison_mode == "pairwise" else _Marks
-    verdict = ask_for(task, shape, prompt)
+    verdict = (
+        ask_for(task, _Preference, prompt, _bare_preference)
+        if task.config.comparison_mode == "pairwise"
+        else ask_for(task, _Marks, prompt)
+    )
     marks = {mark.label.strip().upper(): mark.score for mark in verdict.scores}
-    if marks.keys() != set(labels) or max(marks.values()) > task.config.max_score:
+    is_bare = isinstance(verdict, _Preference) and not marks
+    if not is_bare and (marks.keys() != set(labels) or max(marks.values()) > task.config.max_score):
         raise NodeFailure("unusable_verdict: the model did not score each text within the limits")
     return answered(
         task, verdict.reasoning or "no reason given", _told(task.config, verdict, subjects, marks)
@@ -171,10 +224,15 @@ def _question(judgement: Judgement, texts: Sequence[tuple[str, str]]) -> provide
 
 
 def _told(
-    judgement: Judgement, verdict: _Marks, subjects: list[tuple[NodeId, str]], marks: dict[str, float]
+    judgement: Judgement,
+    verdict: _Marks | _Preference,
+    subjects: list[tuple[NodeId, str]],
+    marks: dict[str, float],
 ) -> JsonObject:
     by_label = {chr(ord("A") + place): node_id for place, (node_id, _) in enumerate(subjects)}
-    scores: dict[str, JsonValue] = {node_id: marks[label] for label, node_id in by_label.items()}
+    scores: dict[str, JsonValue] = {
+        node_id: marks[label] for label, node_id in by_label.items() if label in marks
+    }
     data: JsonObject = {
         "comparisonMode": judgement.comparison_mode,
         "scores": scores,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Annotated
 
-from pydantic import BaseModel, Field, JsonValue
+from pydantic import BaseModel, BeforeValidator, Field, JsonValue
 
 from app import providers
 from app.nodes.ai.asking import Asking, answered, ask_for
@@ -21,6 +22,9 @@ from app.workflow.values import JsonObject
 #: Most characters of an entry that the judge is shown.
 LONGEST_ENTRY = 20_000
 
+#: Most characters of a mark's reason that are kept.
+LONGEST_RATIONALE = 4_000
+
 #: The mark where a battle has no criteria of its own.
 _OVERALL = "overall"
 
@@ -29,11 +33,15 @@ class Judging(OfBattle, Asking):
     """The settings of `judge_battle`; a node without a model asks the one that the battle names."""
 
 
+def _cut(value: object) -> object:
+    return value[:LONGEST_RATIONALE] if isinstance(value, str) else value or ""
+
+
 class _Mark(BaseModel):
     slot: str
     criterion: str = _OVERALL
     score: float = Field(ge=0, le=10)
-    rationale: str = Field(default="", max_length=4_000)
+    rationale: Annotated[str, BeforeValidator(_cut)] = ""
 
 
 class _Verdict(BaseModel):

@@ -9,8 +9,9 @@ from pydantic import Field, JsonValue
 
 from app.nodes.settings import NodeSettings, capped
 from app.nodes.task import Task
+from app.texts.answers import block_in
 from app.workflow import NodeFailure, Output
-from app.workflow.paths import Missing, structure_of
+from app.workflow.paths import Missing
 from app.workflow.resolver import Source
 from app.workflow.values import JsonObject, compact_json
 
@@ -34,7 +35,7 @@ def list_in(task: Task[Any], array_path: str) -> list[JsonValue] | None:
     """
     if array_path.strip():
         found = task.source.find(array_path)
-        found = structure_of(found) if isinstance(found, str) else found
+        found = block_in(found) if isinstance(found, str) else found
         if not isinstance(found, list):
             raise NodeFailure(f"no_list: there is none at '{array_path.strip()}'")
         return found

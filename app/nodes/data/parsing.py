@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterator
 from typing import Any
 
 from pydantic import Field, JsonValue, field_validator
@@ -14,14 +11,10 @@ from app.nodes.data.schemas import SchemaTooCostlyError, complaint_about_schema,
 from app.nodes.registry import node_type
 from app.nodes.settings import NodeSettings, spelled
 from app.nodes.task import Task
+from app.texts.answers import json_in
 from app.workflow import NodeFailure, Output
 from app.workflow.paths import Missing, segments, walk
-from app.workflow.values import JsonObject, compact_json, is_blank, is_shallow, parse_json
-
-#: How many braces are tried as the beginning of an object in the midst of a text.
-MOST_BEGINNINGS = 20
-
-_FENCE = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
+from app.workflow.values import JsonObject, compact_json, is_blank
 
 
 class Parser(NodeSettings):
@@ -52,7 +45,7 @@ def _usable(config: Parser) -> str | None:
 
 @node_type("output_parser", config=Parser, gives=("value", "__parsed", "__missing"), check=_usable)
 def parse(task: Task[Parser]) -> Output:
-    """Read the JSON in a text, from around which models put fences and words."""
+    """Read the JSON in a text, around which models put thinking, fences and words."""
     config = task.config
     found = _json_in(task)
     if config.json_path.strip():
@@ -83,29 +76,7 @@ def _check_schema(config: Parser, value: JsonValue) -> None:
 def _json_in(task: Task[Any]) -> JsonValue:
     if not task.text and task.work.parents:
         return task.subject
-    for candidate in _candidates(task.text):
-        if isinstance(candidate, dict | list) or (candidate is not None and candidate != ""):
-            return candidate
-    raise NodeFailure("no_json: the text has none")
-
-
-def _candidates(text: str) -> Iterator[JsonValue]:
-    """What may be meant, the likeliest first: the whole text, what is fenced, an object, a list."""
-    yield parse_json(text)
-    for fenced in _FENCE.findall(text):
-        yield parse_json(fenced)
-    for bracket in "{[":
-        yield from _embedded(text, bracket)
-
-
-def _embedded(text: str, bracket: str) -> Iterator[JsonValue]:
-    start = text.find(bracket)
-    for _ in range(MOST_BEGINNINGS):
-        if start < 0:
-            return
-        try:
-            found: JsonValue = json.JSONDecoder().raw_decode(text, start)[0]
-        except (ValueError, RecursionError):
-            found = None
-        yield found if is_shallow(found) else None
-        start = text.find(bracket, start + 1)
+    found = json_in(task.text)
+    if found is None:
+        raise NodeFailure("no_json: the text has none")
+    return found

@@ -13,8 +13,9 @@ from app.nodes.settings import NodeSettings
 from app.nodes.task import Task
 from app.redaction import redact
 from app.settings import settings
+from app.texts.json_text import is_shallow
 from app.workflow import NodeFailure, Output, data_of
-from app.workflow.values import JsonObject, compact_json, is_shallow
+from app.workflow.values import JsonObject, compact_json
 
 #: Longest code, in characters, and longest time for it.
 LONGEST_CODE = 10_000

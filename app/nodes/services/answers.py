@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 from pydantic.alias_generators import to_camel
 
 from app.http import Response
-from app.workflow.values import JsonObject, parse_json
+from app.texts.json_text import parse_json
+from app.workflow.values import JsonObject
 
 #: Under which keys services put what they have to say.
 _WORDS = frozenset(

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, StringCo
 
 from app.nodes.effects import SendSettings
 from app.platform.connectors import ConnectorRef
-from app.workflow.values import parse_json
+from app.texts.json_text import parse_json
 
 
 def _read_ref(text: str) -> str:

@@ -14,7 +14,8 @@ from app.nodes.services.operation import Again, operation
 from app.nodes.services.settings import Connected
 from app.nodes.settings import spelled
 from app.nodes.storage.contents import part_of
-from app.workflow.values import parse_json, stringify
+from app.texts.json_text import parse_json
+from app.workflow.values import stringify
 
 SHEETS = Service(name="google_sheets", provider="google", root="https://sheets.googleapis.com/v4")
 

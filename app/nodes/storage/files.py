@@ -15,8 +15,9 @@ from app.nodes.storage.object_keys import check_key, check_template, expand, fol
 from app.nodes.task import Task
 from app.platform import storage
 from app.settings import settings
+from app.texts.json_text import parse_json
 from app.workflow import NodeFailure, Output
-from app.workflow.values import JsonObject, parse_json
+from app.workflow.values import JsonObject
 
 _MEDIA = ("image", "video", "audio")
 

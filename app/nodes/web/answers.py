@@ -10,7 +10,7 @@ from email.message import Message
 from pydantic import JsonValue
 
 from app.http import Response
-from app.workflow.values import parse_json
+from app.texts.json_text import parse_json
 
 #: Most bytes of a body that are kept; the stored output of a node holds it up to three times.
 MOST_BODY_BYTES = 1024 * 1024

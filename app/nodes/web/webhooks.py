@@ -14,9 +14,10 @@ from app.nodes.web.allow_lists import GuardedSettings, destination_of
 from app.nodes.web.requests import Fields
 from app.platform import node_effects
 from app.platform.node_effects import Standing
+from app.texts.json_text import parse_json
 from app.webhooks.outbox import add_webhook
 from app.workflow import NodeFailure, Output
-from app.workflow.values import compact_json, parse_json
+from app.workflow.values import compact_json
 
 #: The event type of every webhook of a workflow: authors can't pass theirs for the platform's.
 EVENT_TYPE = "workflow.webhook"
