@@ -76,8 +76,8 @@ def data_of(output_data: JsonObject) -> JsonValue:
     """The structured value of a stored output: its text where that is JSON, else the node's own keys.
 
     Text that is a JSON object or list counts, also after a model's thinking, in a code fence, or on lines of
-    its own. A node whose artifact is JSON says with its own keys what it gave; its text is the same again, for
-    those who read text. None where a node gave nothing but text.
+    its own. A node whose artifact is JSON says with its own keys what it gave; its text is the same again,
+    for those who read text. None where a node gave nothing but text.
     """
     own: JsonObject = {key: value for key, value in output_data.items() if key not in _DESCRIPTIVE}
     if own and output_data.get("artifactKind") == "json":

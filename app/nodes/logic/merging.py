@@ -1,4 +1,4 @@
-"""The three ways in which a merge node makes one output of its parents'."""
+"""The ways in which a merge node makes one output of its parents'."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, ValidationInfo, model_validator
 
+from app.nodes.logic.joining import JoinKind, join
 from app.nodes.registry import spellings_of
 from app.nodes.settings import NodeSettings, capped, known_or, note, spelled
 from app.workflow import NodeId, Output, data_of
@@ -19,13 +20,32 @@ MOST_NOTED = 20
 _BLANK_LINE = "\n\n"
 
 
-class Merge(NodeSettings):
-    """The settings of a merge node."""
+Mode = Literal[
+    "append", "combine", "key_join", "outer_join", "inner_join", "left_join", "right_join", "full_join"
+]
 
-    mode: Annotated[Literal["append", "combine", "key_join"], known_or("append")] = Field(
+#: Modes that are joins, and what a join is in them; that of `key_join` is the node's `joinType`.
+_JOINS: dict[str, JoinKind | None] = {
+    "key_join": None,
+    "outer_join": "full",
+    "inner_join": "inner",
+    "left_join": "left",
+    "right_join": "right",
+    "full_join": "full",
+}
+
+
+class Merge(NodeSettings):
+    """The settings of a merge node; joins follow SQL, so that null equals nothing.
+
+    Several matches give an item for each combination; one without a match has no fields of the other side.
+    """
+
+    mode: Annotated[Mode, known_or("append")] = Field(
         default="append", validation_alias=spelled("mode", "strategy")
     )
     join_key: str = Field(default="", validation_alias=spelled("joinKey", "mergeKey"))
+    join_type: Annotated[JoinKind, known_or("left")] = "left"
     max_items: Annotated[int, capped(1, MOST_ITEMS)] = Field(default=MOST_ITEMS, ge=1, le=MOST_ITEMS)
 
     @model_validator(mode="before")
@@ -39,9 +59,14 @@ class Merge(NodeSettings):
 
     @model_validator(mode="after")
     def _needs_a_key(self) -> Merge:
-        if self.mode == "key_join" and not self.join_key:
-            raise ValueError("key_join needs a joinKey")
+        if self.mode in _JOINS and not self.join_key:
+            raise ValueError(f"{self.mode} needs a joinKey")
         return self
+
+    @property
+    def join_kind(self) -> JoinKind:
+        """Which items of a join stay that have no match."""
+        return _JOINS.get(self.mode) or self.join_type
 
 
 def merge_branches(merge: Merge, parents: Sequence[tuple[NodeId, JsonObject]]) -> Output:
@@ -53,7 +78,7 @@ def merge_branches(merge: Merge, parents: Sequence[tuple[NodeId, JsonObject]]) -
     elif merge.mode == "combine":
         data = _combine(branches)
     else:
-        data = _key_join(branches, merge)
+        data = _join(branches, merge)
     return Output(text=text, artifact_kind="json", data=data)
 
 
@@ -80,16 +105,17 @@ def _combine(branches: list[JsonValue]) -> JsonObject:
     return {"merged": merged}
 
 
-def _key_join(branches: list[JsonValue], merge: Merge) -> JsonObject:
-    """Each object of the first parent, completed by those of the others that have the same key."""
-    left = _objects(branches[0]) if branches else []
-    right = [item for branch in branches[1:] for item in _objects(branch)]
-    by_key: dict[str, JsonObject] = {}
-    for item in right:
-        found = by_key.setdefault(str(item.get(merge.join_key)), {})
-        found |= item
-    items: list[JsonValue] = [{**by_key.get(str(item.get(merge.join_key)), {}), **item} for item in left]
-    return {"items": items[: merge.max_items], "leftCount": len(left), "rightCount": len(right)}
+def _join(branches: list[JsonValue], merge: Merge) -> JsonObject:
+    objects = [_objects(branch) for branch in branches]
+    joined = join(objects, merge.join_key, merge.join_kind, merge.max_items)
+    left, *right = map(len, objects or [[]])
+    return {
+        "items": [*joined.rows],
+        "leftCount": left,
+        "rightCount": sum(right),
+        "totalCount": joined.total,
+        "truncated": joined.total > len(joined.rows),
+    }
 
 
 def _items(branch: JsonValue) -> list[JsonValue]:

@@ -27,7 +27,10 @@ LABELS = ["Toys", "Animals", "C++", "Not sure."]
         ('<think>{"name": "Bob"} or {"name": "Eve"}?</think>\n{"name": "Ada"}', ADA),
         ('Let me see: {"name": "Bob"}\n</think>\n\n{"name": "Ada"}', ADA),
         ('<think>one</think><think>{"name": "Bob"}</think>```json\n{"name": "Ada"}\n```', ADA),
-        ('<|channel|>analysis<|message|>{"a": 1}<|end|><|channel|>final<|message|>{"name": "Ada"}<|end|>', ADA),
+        (
+            '<|channel|>analysis<|message|>{"a": 1}<|end|><|channel|>final<|message|>{"name": "Ada"}<|end|>',
+            ADA,
+        ),
         ('Sure!\n```json\n{"name": "Ada"}\n```\nAnything else?', ADA),
         ('```\n{"name": "Ada"}\n```', ADA),
         ('```json {"name": "Ada"}```', ADA),
@@ -154,8 +157,27 @@ def test_any_text_can_be_read(text: str) -> None:
 
 @pytest.mark.parametrize(
     "piece",
-    ["{", "[", '{"', '{"a":', "[1,", "```", "```json\n{", "<think>", "</think>", "{“", "{'", ", ", "[1] ", '{"a":1}']
-    + ["```\n", '"', "\\", '{"\\', "<think "],
+    [
+        "{",
+        "[",
+        '{"',
+        '{"a":',
+        "[1,",
+        "```",
+        "```json\n{",
+        "<think>",
+        "</think>",
+        "{“",
+        "{'",
+        ", ",
+        "[1] ",
+        '{"a":1}',
+        "```\n",
+        '"',
+        "\\",
+        '{"\\',
+        "<think ",
+    ],
 )
 def test_hostile_texts_take_no_longer_than_they_are_long(piece: str) -> None:
     text = piece * (200_000 // len(piece))

@@ -48,10 +48,12 @@ def test_items_of_the_first_parent_are_completed_by_those_with_the_same_key() ->
         "items": [{"id": 1, "name": "Ada", "age": 36}, {"id": 2}],
         "leftCount": 2,
         "rightCount": 2,
+        "totalCount": 2,
+        "truncated": False,
     }
 
 
-@pytest.mark.parametrize("settings", [{"mode": "key_join"}, {"maxItems": "many"}])
+@pytest.mark.parametrize("settings", [{"mode": "key_join"}, {"mode": "outer_join"}, {"maxItems": "many"}])
 def test_settings_that_can_not_work_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         merged(items(1), **settings)
