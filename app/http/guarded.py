@@ -2,14 +2,15 @@
 
 It resolves a name once, checks every address it got, and dials one of exactly those, so that an answer
 which changes between check and connect changes nothing. Everything from the lookup to the last byte shares
-one deadline; the response is read up to a limit and no further. Proxies, `.netrc` and cookies play no
-part, nothing is decompressed, and each request has a connection of its own.
+one deadline; the response is read up to a limit and no further, also where it comes compressed although
+that was declined. Proxies, `.netrc` and cookies play no part, and each request has a connection of its own.
 
 What it does not do: a lookup that hangs leaves its thread behind until the system's resolver gives up.
 """
 
 from __future__ import annotations
 
+import codecs
 import ssl
 import time
 from collections.abc import Iterable, Mapping
@@ -23,11 +24,15 @@ from app.http.allow_list import AllowList
 from app.http.deadline import DeadlineBackend, total_deadline
 from app.http.failures import OutboundFailedError, OutboundRefusedError
 from app.http.head import check_headers, check_method
+from app.http.reading import read_body
 from app.http.resolution import Resolver, permitted_addresses, refuse_early, system_resolver
 from app.http.target import Target, read_target
 from app.settings import settings
 
 MAX_RESPONSE_BYTES = 64 * 1024
+
+#: Headers that are about a body as it came over the wire.
+_OF_PACKED_BODIES = frozenset({"content-encoding", "content-length"})
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -46,6 +51,11 @@ class Response:
     is_truncated: bool
     duration_ms: int
     url: str
+
+    @property
+    def json_body(self) -> bytes:
+        """The body without a byte order mark, which parsers of JSON take for garbage."""
+        return self.body.removeprefix(codecs.BOM_UTF8)
 
     @property
     def location(self) -> str | None:
@@ -138,7 +148,9 @@ def _exchange(
                 method, url, headers=_framed(method, target, headers, body), content=body or None
             ) as response,
         ):
-            content, is_truncated = _read(response.iter_stream(), max_response_bytes)
+            received = _first_values(response.headers)
+            encoding = received.get("content-encoding", "")
+            content = read_body(response.iter_stream(), encoding, max_response_bytes)
     except httpcore2.TimeoutException as error:
         unsent = isinstance(error, httpcore2.ConnectTimeout)
         message = "no complete response within the deadline"
@@ -151,9 +163,9 @@ def _exchange(
         ) from None
     return Response(
         status=response.status,
-        headers=_first_values(response.headers),
-        body=content,
-        is_truncated=is_truncated,
+        headers=_without(received, _OF_PACKED_BODIES) if content.is_unpacked else received,
+        body=content.content,
+        is_truncated=content.is_truncated,
         duration_ms=round((time.monotonic() - began) * 1000),
         url=target.url,
     )
@@ -173,16 +185,6 @@ def _framed(
     if not any(name.lower() == b"user-agent" for name, _ in headers):
         own.append((b"User-Agent", b"LenserFight-Worker"))
     return own + headers
-
-
-def _read(pieces: Iterable[bytes], max_bytes: int) -> tuple[bytes, bool]:
-    """At most `max_bytes` of a response; the rest is never read."""
-    content = bytearray()
-    for piece in pieces:
-        content += piece
-        if len(content) > max_bytes:
-            return bytes(content[:max_bytes]), True
-    return bytes(content), False
 
 
 def _onward(target: Target, response: Response) -> Target | None:
@@ -207,6 +209,10 @@ def _connect_failure(error: Exception) -> OutboundFailedError:
     if isinstance(error, ssl.SSLError) or isinstance(error.__cause__, ssl.SSLError):
         return OutboundFailedError("http.tls_failed", "the TLS handshake failed", is_unsent=unsent)
     return OutboundFailedError("http.connect_failed", "the host can't be connected to", is_unsent=unsent)
+
+
+def _without(headers: Mapping[str, str], names: frozenset[str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name not in names}
 
 
 def _first_values(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -138,8 +138,8 @@ def _ask_google(configured: Settings, due: _Due) -> _Tokens:
 def _read_tokens(response: Response) -> _Tokens:
     try:
         if response.status == 200:
-            return _Tokens.model_validate_json(response.body)
-        failure = _Failure.model_validate_json(response.body)
+            return _Tokens.model_validate_json(response.json_body)
+        failure = _Failure.model_validate_json(response.json_body)
     except ValidationError:
         failure = _Failure()
     if failure.error == "invalid_grant":

@@ -58,6 +58,6 @@ def complaint_about_webhook(url: SecretStr) -> str | None:
 def glance(model: type[Model], response: Response) -> Model | None:
     """The answer of a service, None for one that has another shape."""
     try:
-        return model.model_validate_json(response.body)
+        return model.model_validate_json(response.json_body)
     except ValidationError:
         return None

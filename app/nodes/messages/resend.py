@@ -54,7 +54,7 @@ def send_by_resend(task: Task[Any], mail: Mail) -> JsonObject:
     )
     raise_for_status("mail", response, key, reason=_trouble_of(response))
     try:
-        sent = _Sent.model_validate_json(response.body)
+        sent = _Sent.model_validate_json(response.json_body)
     except ValidationError:
         raise NodeFailure(
             "mail.unreadable: Resend's answer can't be read", cause=Cause.PROVIDER_ERROR
@@ -64,7 +64,7 @@ def send_by_resend(task: Task[Any], mail: Mail) -> JsonObject:
 
 def _trouble_of(response: Response) -> str | None:
     try:
-        trouble = _Trouble.model_validate_json(response.body)
+        trouble = _Trouble.model_validate_json(response.json_body)
     except ValidationError:
         return None
     return f"{trouble.name} {trouble.message}".strip()

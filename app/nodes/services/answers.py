@@ -37,7 +37,7 @@ class Nothing(Answer):
 
 def words_of(response: Response) -> str | None:
     """What a service says of a request that it refused, from wherever in its JSON it stands."""
-    value = parse_json(response.body.decode("utf-8", "replace"))
+    value = parse_json(response.json_body.decode("utf-8", "replace"))
     found = dict.fromkeys(_words(value, _DEEPEST))
     return "; ".join(found) or None
 

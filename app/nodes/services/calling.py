@@ -145,7 +145,7 @@ class Call(Generic[Config_co]):
         if response.is_truncated:
             raise NodeFailure(f"{self.service.name}.too_large: the answer is over {MOST_ANSWER_BYTES} bytes")
         try:
-            value: Any = json.loads(response.body)
+            value: Any = json.loads(response.json_body)
         except ValueError:
             raise NodeFailure(f"{self.service.name}.unreadable: the answer is not JSON") from None
         return self._check(model, value)

@@ -78,6 +78,6 @@ def text_of(found: StoredFile) -> str | None:
     if len(found.content) > LONGEST_TEXT_BYTES or not found.mime.startswith(_TEXTS):
         return None
     try:
-        return found.content.decode("utf-8")
+        return found.content.decode("utf-8-sig")
     except UnicodeDecodeError:
         return None

@@ -15,6 +15,10 @@ from app.texts.json_text import parse_json
 #: Most bytes of a body that are kept; the stored output of a node holds it up to three times.
 MOST_BODY_BYTES = 1024 * 1024
 
+_TEXTS = ("text/", "application/json", "application/xml")
+#: Byte order marks and what they say, whatever the header says; they are no part of the text.
+_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+
 #: Headers that are nobody's business but the two servers'.
 _UNTOLD_HEADERS = frozenset({"set-cookie", "set-cookie2", "authorization", "proxy-authenticate"})
 
@@ -50,6 +54,13 @@ def told_headers(response: Response) -> dict[str, JsonValue]:
     return {name: value for name, value in response.headers.items() if name not in _UNTOLD_HEADERS}
 
 
+def _marked(response: Response) -> str | None:
+    """What a byte order mark says a text is written in; of other files the mark of UTF-16 may be a part."""
+    is_text = response.headers.get("content-type", "").lower().startswith(_TEXTS)
+    marks = _MARKS.items() if is_text else [*_MARKS.items()][:1]
+    return next((encoding for mark, encoding in marks if response.body.startswith(mark)), None)
+
+
 def _encoding(charset: str | None) -> str:
     """The charset if it is one: Python has further codecs of that kind, which unpack and thus blow up."""
     try:
@@ -62,7 +73,7 @@ def _encoding(charset: str | None) -> str:
 
 def _decode(response: Response, charset: str | None) -> str | None:
     """The body as text, None where it isn't text; a character that the limit cut through is left out."""
-    decoder = codecs.getincrementaldecoder(_encoding(charset))()
+    decoder = codecs.getincrementaldecoder(_marked(response) or _encoding(charset))()
     try:
         text = decoder.decode(response.body, final=not response.is_truncated)
     except (UnicodeDecodeError, ValueError):

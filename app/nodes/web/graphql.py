@@ -93,7 +93,7 @@ def _exchange(
     response = post_json(task, url, content, {**sent, **proof.headers}, max_response_bytes=MOST_BODY_BYTES)
     response = proof.missing_from(response)
     try:
-        answer = _Answer.model_validate_json(response.body)
+        answer = _Answer.model_validate_json(response.json_body)
     except ValidationError:
         failure = Unsent if 400 <= response.status < 500 else NodeFailure
         raise failure(

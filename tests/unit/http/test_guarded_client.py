@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import threading
 import time
+import tracemalloc
+import zlib
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -170,9 +173,78 @@ def test_a_garbled_response_is_a_failure(answer: str) -> None:
         answering(answer).request("GET", "http://origin.example/")
 
 
-def test_nothing_is_decompressed() -> None:
-    client = answering("HTTP/1.1 200 OK\nContent-Encoding: gzip\nContent-Length: 4\n\nBOMB")
-    assert client.request("GET", "http://origin.example/").body == b"BOMB"
+@pytest.mark.parametrize("encoding", ["gzip", "br", "gzip, gzip", "zstd", ""])
+def test_what_is_not_packed_as_its_header_says_is_left_as_it_is(encoding: str) -> None:
+    client = answering(f"HTTP/1.1 200 OK\nContent-Encoding: {encoding}\nContent-Length: 4\n\nBOMB")
+    response = client.request("GET", "http://origin.example/")
+    assert (response.body, response.headers["content-encoding"]) == (b"BOMB", encoding)
+
+
+def packed(encoding: str, body: bytes) -> GuardedClient:
+    """A client whose server packs what it was asked not to pack."""
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\nContent-Length: {len(body)}\r\n\r\n"
+    return GuardedClient(
+        AllowList.parse("origin.example"),
+        resolve=HostileResolver([PUBLIC]),
+        dialler=Dialler(head.encode() + body),
+    )
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        ("gzip", gzip.compress(b'{"a": 1}')),
+        ("X-Gzip", gzip.compress(b'{"a": 1}')),
+        ("gzip", gzip.compress(b'{"a"') + gzip.compress(b": 1}")),
+        ("gzip", gzip.compress(b'{"a": 1}') + b"trailing"),
+        ("deflate", zlib.compress(b'{"a": 1}')),
+        ("deflate", zlib.compress(b'{"a": 1}', wbits=-15)),
+    ],
+    ids=["gzip", "x-gzip", "two members", "trailing bytes", "zlib", "bare deflate"],
+)
+def test_what_comes_packed_although_that_was_declined_is_unpacked(encoding: str, body: bytes) -> None:
+    response = packed(encoding, body).request("GET", "http://origin.example/")
+    assert (response.body, response.is_truncated) == (b'{"a": 1}', False)
+    assert not {"content-encoding", "content-length"} & response.headers.keys()
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_bomb_is_unpacked_up_to_the_limit_only(layers: int) -> None:
+    bomb = gzip.compress(bytes(50_000_000))
+    bomb = bomb if layers == 1 else gzip.compress(bomb)
+    tracemalloc.start()
+    try:
+        response = packed("gzip", bomb).request("GET", "http://origin.example/", max_response_bytes=10_000)
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (len(response.body) <= 10_000, response.is_truncated or layers == 2) == (True, True)
+    assert peak_bytes < 5_000_000
+
+
+def test_no_more_is_taken_off_the_wire_than_the_limit() -> None:
+    empty = gzip.compress(b"") * 20_000
+    response = packed("gzip", empty).request("GET", "http://origin.example/", max_response_bytes=1_000)
+    assert (response.body, response.is_truncated) == (b"", True)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [gzip.compress(b"x" * 1000)[:-12], gzip.compress(b"x" * 1000)[:12] + b"?" * 20],
+    ids=["cut", "torn"],
+)
+def test_a_packed_body_that_is_damaged_is_a_broken_response(body: bytes) -> None:
+    with pytest.raises(OutboundFailedError, match=r"http\.broken_response: the compressed body"):
+        packed("gzip", body).request("GET", "http://origin.example/")
+
+
+@given(st.binary(max_size=2_000), st.integers(1, 2_500))
+def test_packed_or_not_the_same_is_read(content: bytes, most_bytes: int) -> None:
+    response = packed("gzip", gzip.compress(content)).request(
+        "GET", "http://origin.example/", max_response_bytes=most_bytes
+    )
+    assert content.startswith(response.body)
+    assert response.is_truncated or response.body == content
 
 
 @pytest.mark.parametrize(
