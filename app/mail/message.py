@@ -11,6 +11,7 @@ from email.policy import SMTP
 from email.utils import formatdate, parseaddr
 
 from app.errors import WorkerError
+from app.texts.pasted import pasted_address
 
 #: Most recipients of one mail; Resend takes no more.
 MOST_RECIPIENTS = 50
@@ -18,7 +19,6 @@ MOST_RECIPIENTS = 50
 LONGEST_SUBJECT = 900
 
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?=.{1,253}\Z)[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
-_ENTRY = re.compile(r"[^<>:;@\x00-\x1f]*<(?P<named>[^<>\s]+)>|(?P<bare>[^<>\s]+)")
 _BREAKS = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029]")
 
 
@@ -73,9 +73,8 @@ def read_addresses(entries: Sequence[str]) -> list[str]:
 
     Raises `MailRefusedError`, also for the groups of RFC 5322, which would hide further recipients.
     """
-    matches = [_ENTRY.fullmatch(entry.strip()) for entry in entries if entry.strip()]
-    found = [match["named"] or match["bare"] for match in matches if match]
-    if len(found) < len(matches) or not all(_ADDRESS.fullmatch(address) for address in found):
+    found = [pasted_address(entry) for entry in entries if entry.strip()]
+    if not all(_ADDRESS.fullmatch(address) for address in found):
         raise MailRefusedError("something in it is not a mail address")
     if len(found) > MOST_RECIPIENTS:
         raise MailRefusedError(f"it holds more than {MOST_RECIPIENTS} addresses")

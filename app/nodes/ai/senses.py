@@ -10,6 +10,7 @@ from pydantic import Field
 from app import media, providers
 from app.nodes.ai.asking import Asking, answered, ask
 from app.nodes.media.sources import url_of_parent
+from app.nodes.pasted import Url
 from app.nodes.registry import Effect, node_type
 from app.nodes.settings import NodeSettings, spelled
 from app.nodes.task import Task
@@ -26,7 +27,7 @@ class Looking(Asking):
     """What a node that looks is asked, and the medium where that isn't the first parent's."""
 
     text: str = Field(default="", validation_alias=spelled("prompt", "question", "text"))
-    source_url: str = Field(default="", validation_alias=spelled("imageUrl", "videoUrl", "sourceUrl", "url"))
+    source_url: Url = Field(default="", validation_alias=spelled("imageUrl", "videoUrl", "sourceUrl", "url"))
 
 
 @node_type("image_analyze", config=Looking, gives=("analysis",), effect=Effect.SPENDS)
@@ -44,7 +45,7 @@ def look_at_video(task: Task[Looking]) -> Output:
 class Listening(NodeSettings):
     """The settings of a node that listens; the language is an ISO 639-1 code, guessed if there is none."""
 
-    source_url: str = Field(default="", validation_alias=spelled("audioUrl", "sourceUrl", "url"))
+    source_url: Url = Field(default="", validation_alias=spelled("audioUrl", "sourceUrl", "url"))
     language: str = Field(default="", pattern="^([a-z]{2,3})?$")
 
 

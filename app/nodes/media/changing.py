@@ -7,6 +7,7 @@ from pydantic import Field
 from app.nodes.media.making import Drawing, Making, model_for, wishes_of, wrong_with
 from app.nodes.media.sources import url_of_parent
 from app.nodes.orders import order_medium, ordered_before
+from app.nodes.pasted import Url
 from app.nodes.registry import Effect, node_type
 from app.nodes.settings import spelled
 from app.nodes.task import Task
@@ -17,13 +18,13 @@ from app.workflow.values import stringify
 class Redrawing(Drawing):
     """The settings of a node that makes an image of another; without an address it is the first parent's."""
 
-    source_url: str = Field(default="", validation_alias=spelled("imageUrl", "sourceUrl", "url"))
+    source_url: Url = Field(default="", validation_alias=spelled("imageUrl", "sourceUrl", "url"))
 
 
 class Sounding(Making):
     """The settings of a node that makes a sound of an image."""
 
-    source_url: str = Field(default="", validation_alias=spelled("imageUrl", "sourceUrl", "url"))
+    source_url: Url = Field(default="", validation_alias=spelled("imageUrl", "sourceUrl", "url"))
 
 
 class Enlarging(Sounding):

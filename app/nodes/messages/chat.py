@@ -50,7 +50,7 @@ def send_once(task: Task[Any], effect: str, text: str, send: Callable[[], JsonOb
 
 def complaint_about_webhook(url: SecretStr) -> str | None:
     """Why a webhook's URL would be refused, without the URL."""
-    plain = url.get_secret_value().strip()
+    plain = url.get_secret_value()
     found = complaint_about(plain) if plain else None
     return f"webhookUrl: {found}" if found else None
 

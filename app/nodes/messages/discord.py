@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, SecretStr, field_validator
 
 from app.nodes.messages.chat import ChatSettings, complaint_about_webhook, glance, send_once
+from app.nodes.pasted import SecretUrl
 from app.nodes.registry import Effect, node_type
 from app.nodes.task import Task
 from app.nodes.web.outbound import post_json, raise_for_status
@@ -20,12 +21,12 @@ LONGEST_CONTENT = 2_000
 class DiscordSettings(ChatSettings):
     """The settings of a Discord message: the URL of a channel's webhook."""
 
-    webhook_url: SecretStr
+    webhook_url: SecretUrl
 
     @field_validator("webhook_url")
     @classmethod
     def _is_there(cls, value: SecretStr) -> SecretStr:
-        if not value.get_secret_value().strip():
+        if not value.get_secret_value():
             raise ValueError("a webhookUrl is needed")
         return value
 
@@ -48,7 +49,7 @@ class _Message(BaseModel):
 def notify_discord(task: Task[DiscordSettings]) -> Output:
     """Send a message to a Discord channel, once."""
     text = task.config.message(task, LONGEST_CONTENT)
-    url = task.config.webhook_url.get_secret_value().strip()
+    url = task.config.webhook_url.get_secret_value()
     remember_secret_url(url)
     return send_once(task, "discord_message", text, lambda: _post(task, url, text))
 

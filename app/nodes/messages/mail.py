@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import BeforeValidator, Field
 
 from app.http import AllowList
 from app.mail import (
@@ -14,14 +14,14 @@ from app.mail import (
     MailServer,
     SmtpError,
     checked_subject,
-    read_addresses,
     send_by_smtp,
 )
 from app.nodes.effects import SendSettings, Unsent, do_once
 from app.nodes.filling import filled_text
 from app.nodes.messages.resend import send_by_resend
+from app.nodes.pasted import Addresses
 from app.nodes.registry import Effect, node_type
-from app.nodes.settings import Words, spelled
+from app.nodes.settings import spelled
 from app.nodes.task import Task
 from app.nodes.web.outbound import LONGEST_SECONDS, quoted
 from app.settings import settings
@@ -31,16 +31,6 @@ from app.workflow.values import JsonObject
 MOST_MAILS_PER_RUN = 50
 #: Longest body; what is longer is cut.
 LONGEST_BODY = 100_000
-
-
-def _are_addresses(value: list[str]) -> list[str]:
-    try:
-        return read_addresses(value)
-    except MailRefusedError as error:
-        raise ValueError(str(error)) from None
-
-
-Addresses = Annotated[Words, AfterValidator(_are_addresses)]
 
 
 class EmailSettings(SendSettings):

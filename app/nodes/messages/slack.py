@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from app.nodes.credentials import credential_of
 from app.nodes.effects import Unsent
 from app.nodes.messages.chat import ChatSettings, complaint_about_webhook, glance, send_once
+from app.nodes.pasted import SecretUrl, named_in_url
 from app.nodes.registry import Effect, node_type
 from app.nodes.settings import spelled
 from app.nodes.task import Task
@@ -26,16 +29,20 @@ _TRANSIENT = frozenset(
 )
 
 
+#: A channel's id or name, or what a link to it or a mention of it says.
+_CHANNEL = named_in_url(r"/archives/([A-Z0-9]+)", r"^<?#([A-Z0-9]+)\|")
+
+
 class SlackSettings(ChatSettings):
     """The settings of a Slack message: an incoming webhook's URL, or a connector and a channel."""
 
-    webhook_url: SecretStr = SecretStr("")
+    webhook_url: SecretUrl = SecretStr("")
     connector_ref: str = ""
-    channel_id: str = Field(default="", validation_alias=spelled("channelId", "channel"))
+    channel_id: Annotated[str, _CHANNEL] = Field(default="", validation_alias=spelled("channelId", "channel"))
 
     @model_validator(mode="after")
     def _goes_somewhere(self) -> SlackSettings:
-        if not self.webhook_url.get_secret_value().strip() and not (self.connector_ref and self.channel_id):
+        if not self.webhook_url.get_secret_value() and not (self.connector_ref and self.channel_id):
             raise ValueError("a webhookUrl, or a connectorRef and a channelId are needed")
         return self
 
@@ -50,7 +57,7 @@ class SlackSettings(ChatSettings):
 def notify_slack(task: Task[SlackSettings]) -> Output:
     """Send a message to Slack, once."""
     text = task.config.message(task, LONGEST_TEXT, _escape)
-    url = task.config.webhook_url.get_secret_value().strip()
+    url = task.config.webhook_url.get_secret_value()
     if url:
         remember_secret_url(url)
         return send_once(task, "slack_message", text, lambda: _post_to_webhook(task, url, text))

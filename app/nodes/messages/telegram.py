@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from app.nodes.credentials import credential_of
 from app.nodes.messages.chat import ChatSettings, glance, send_once
+from app.nodes.pasted import named_in_url
 from app.nodes.registry import Effect, node_type
 from app.nodes.task import Task
 from app.nodes.web.outbound import post_json, raise_for_status
@@ -20,12 +22,24 @@ from app.workflow.values import JsonObject
 LONGEST_TEXT = 4_096
 
 
+def _as_chat(name: str) -> str:
+    """The id of a chat, or the name of a public one, which the Bot API wants with its sign."""
+    return f"@{name}" if re.fullmatch(r"[A-Za-z]\w{3,31}", name) else name
+
+
 class TelegramSettings(ChatSettings):
     """The settings of a Telegram message: a bot's token, or a connector, and the chat."""
 
-    bot_token: SecretStr = SecretStr("")
+    bot_token: Annotated[SecretStr, named_in_url(r"(?:^|/)bot(\d+:[\w-]+)")] = SecretStr("")
     connector_ref: str = ""
-    chat_id: Annotated[str, Field(min_length=1, coerce_numbers_to_str=True)]
+    chat_id: Annotated[
+        str,
+        Field(min_length=1, coerce_numbers_to_str=True),
+        AfterValidator(_as_chat),
+        named_in_url(
+            r"^(?:https?://)?(?:www\.)?(?:t|telegram)\.me/(?:s/)?(?!c/|joinchat/)(\w+)/?(?:\d+/?)?$"
+        ),
+    ]
 
     @model_validator(mode="after")
     def _has_a_bot(self) -> TelegramSettings:

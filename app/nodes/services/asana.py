@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field, JsonValue, model_validator
 
+from app.nodes.pasted import named_in_url
 from app.nodes.services.answers import Answer
 from app.nodes.services.calling import Call, Service, segment
 from app.nodes.services.identifiers import digest_of
@@ -17,6 +20,10 @@ ASANA = Service(name="asana", provider="asana", root="https://app.asana.com/api/
 #: Most tasks that one node lists.
 MOST_TASKS = 500
 PAGE_SIZE = 100
+
+#: Where ids stand in the addresses of pages, today's and the earlier ones.
+_IN_PROJECT = named_in_url(r"/project/(\d+)", r"asana\.com/0/(\d+)")
+_IN_TASK = named_in_url(r"/task/(\d+)", r"asana\.com/0/\d+/(\d+)")
 
 _READS, _WRITES = ("asana:tasks:read",), ("asana:tasks:write",)
 _FIELDS = "name,completed,due_on,permalink_url,assignee.name,notes"
@@ -47,7 +54,7 @@ class NewTask(Connected):
 
     name: Title = Field(validation_alias=spelled("name", "title"))
     notes: Text = Field(default="", validation_alias=spelled("notes", "description"))
-    project_id: OptionalId = Field(
+    project_id: Annotated[OptionalId, _IN_PROJECT] = Field(
         default=None, validation_alias=spelled("projectId", "projectGid", "project")
     )
     workspace_id: OptionalId = Field(
@@ -98,7 +105,7 @@ def create_task(asana: Call[NewTask]) -> AsanaTask:
 class TaskChange(Connected):
     """The settings of `asana_task_update`; what they leave out stays as it is."""
 
-    task_id: Id = Field(validation_alias=spelled("taskId", "taskGid"))
+    task_id: Annotated[Id, _IN_TASK] = Field(validation_alias=spelled("taskId", "taskGid"))
     name: Text | None = None
     notes: Text | None = None
     completed: bool | None = None
@@ -128,7 +135,9 @@ def update_task(asana: Call[TaskChange]) -> AsanaTask:
 class Listing(Connected):
     """The settings of `asana_project_tasks_list`."""
 
-    project_id: Id = Field(validation_alias=spelled("projectId", "projectGid", "project"))
+    project_id: Annotated[Id, _IN_PROJECT] = Field(
+        validation_alias=spelled("projectId", "projectGid", "project")
+    )
     limit: int = Field(default=100, ge=1, le=MOST_TASKS, validation_alias=spelled("limit", "maxItems"))
 
 

@@ -8,11 +8,12 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, JsonValue
 
+from app.nodes.pasted import Addresses
 from app.nodes.services.answers import Answer
 from app.nodes.services.calling import Call, Service, segment
 from app.nodes.services.identifiers import digest_of
 from app.nodes.services.operation import Again, operation
-from app.nodes.services.settings import Connected, Text, Title, Words
+from app.nodes.services.settings import Connected, Text, Title
 from app.nodes.settings import spelled
 
 CALENDAR = Service(name="google_calendar", provider="google", root="https://www.googleapis.com/calendar/v3")
@@ -45,7 +46,7 @@ class NewEvent(Connected):
     time_zone: str = Field(default="", max_length=64)
     description: Text = ""
     location: Text = ""
-    attendees: Words = Field(default_factory=list)
+    attendees: Addresses = Field(default_factory=list)
 
 
 class Event(Answer):

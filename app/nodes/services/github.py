@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
+from app.nodes.pasted import named_in_url
 from app.nodes.services.answers import Answer
 from app.nodes.services.calling import Call, Query, Service
 from app.nodes.services.operation import Again, operation
@@ -30,6 +31,11 @@ Repo = Annotated[
     StringConstraints(
         strip_whitespace=True, pattern=r"^[A-Za-z0-9-]{1,39}/\.?[A-Za-z0-9_-][A-Za-z0-9._-]{0,98}$"
     ),
+    named_in_url(r"github\.com[/:]([^/\s]+/[^/\s?#]+?)(?:\.git)?(?:[/?#]|$)"),
+]
+#: People as they are mentioned, or by their page.
+_Logins = Annotated[
+    Words, AfterValidator(lambda names: [name.rstrip("/").rpartition("/")[2].lstrip("@") for name in names])
 ]
 
 
@@ -87,7 +93,7 @@ class NewIssue(Connected):
     title: Title
     body: Text = ""
     labels: Words = Field(default_factory=list)
-    assignees: Words = Field(default_factory=list)
+    assignees: _Logins = Field(default_factory=list)
 
 
 class Issue(Answer):

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field, JsonValue, StringConstraints, model_validator
 
 from app.nodes.effects import Unsent
+from app.nodes.pasted import named_in_url
 from app.nodes.services.answers import Answer
 from app.nodes.services.calling import Call, Service, segment
 from app.nodes.services.operation import Again, operation
@@ -16,7 +17,11 @@ from app.nodes.settings import spelled
 
 JIRA = Service(name="jira", provider="jira", root="https://api.atlassian.com")
 
-ProjectKey = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[A-Z][A-Z0-9_]{1,15}$")]
+ProjectKey = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, to_upper=True, pattern=r"^[A-Za-z][A-Za-z0-9_]{1,15}$"),
+    named_in_url(r"/browse/([A-Za-z][A-Za-z0-9_]*)", r"/projects/([A-Za-z][A-Za-z0-9_]*)"),
+]
 
 
 class NewIssue(Connected):
@@ -31,7 +36,7 @@ class NewIssue(Connected):
     priority: Text = "Medium"
     description: Text = Field(default="", validation_alias=spelled("description", "body"))
     labels: Words = Field(default_factory=list)
-    site: str = ""
+    site: Annotated[str, named_in_url(r"^(?:https?://)?([^/?#\s]+\.atlassian\.net)(?:[/?#]|$)")] = ""
 
 
 class Issue(Answer):
@@ -108,9 +113,10 @@ def create_issue(jira: Call[NewIssue]) -> Issue:
 def _site(jira: Call[NewIssue]) -> _Site:
     """The one site of the connection, or the one that the settings name; raises `Unsent`."""
     sites = jira.get("/oauth/token/accessible-resources", _Sites).items
-    wanted = jira.config.site.strip().rstrip("/").lower()
+    wanted = jira.config.site.lower()
     if wanted:
-        sites = [each for each in sites if wanted in (each.name.lower(), each.url.lower(), each.id)]
+        spellings = {wanted, f"https://{wanted}"}
+        sites = [each for each in sites if {each.name.lower(), each.url.lower(), each.id} & spellings]
     if len(sites) != 1:
         names = ", ".join(each.name for each in sites) or "none"
         raise Unsent(f"jira.site: name one site with 'site'; the connection reaches {names}")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from typing import Annotated
 
 from pydantic import Field, JsonValue, model_validator
 
+from app.nodes.pasted import named_in_url
 from app.nodes.services.answers import Answer
 from app.nodes.services.calling import Call, Service
 from app.nodes.services.operation import Again, operation
@@ -49,6 +51,10 @@ query ($board: [ID!], $limit: Int!, $cursor: String) {
 """
 
 
+_BoardId = Annotated[Id, named_in_url(r"/boards/(\d+)")]
+_ItemId = Annotated[Id, named_in_url(r"/pulses/(\d+)")]
+
+
 class Item(Answer):
     """An item of a board; `columns` are its values as text, by column."""
 
@@ -69,7 +75,7 @@ class Item(Answer):
 class NewItem(Connected):
     """The settings of `monday_item_create`."""
 
-    board_id: Id
+    board_id: _BoardId
     item_name: Title = Field(validation_alias=spelled("itemName", "name", "title"))
     group_id: OptionalId = None
     column_values: Fields = Field(default_factory=dict)
@@ -95,8 +101,8 @@ def create_item(monday: Call[NewItem]) -> Item:
 class ItemChange(Connected):
     """The settings of `monday_item_update`."""
 
-    board_id: Id
-    item_id: Id
+    board_id: _BoardId
+    item_id: _ItemId
     column_values: Fields
 
     @model_validator(mode="after")
@@ -125,7 +131,7 @@ def update_item(monday: Call[ItemChange]) -> Item:
 class Listing(Connected):
     """The settings of `monday_board_items_list`."""
 
-    board_id: Id
+    board_id: _BoardId
     limit: int = Field(default=100, ge=1, le=MOST_ITEMS, validation_alias=spelled("limit", "maxItems"))
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
+from app.nodes.pasted import named_in_url
 from app.nodes.services.answers import Answer
 from app.nodes.services.calling import Call, Service
 from app.nodes.services.operation import Again, operation
@@ -29,7 +30,13 @@ PAGE_SIZE = 100
 #: Most results that one node reads.
 MOST_RESULTS = 500
 
-NotionId = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[0-9A-Fa-f-]{32,36}$")]
+NotionId = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, pattern=r"^[0-9A-Fa-f-]{32,36}$"),
+    named_in_url(
+        r"notion\.(?:so|site)/[^?#]*?([0-9A-Fa-f]{32}|[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})(?:[?#/]|$)"
+    ),
+]
 
 
 class Reading(Connected):

@@ -9,11 +9,12 @@ from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, StringCo
 from app.nodes.effects import SendSettings
 from app.platform.connectors import ConnectorRef
 from app.texts.json_text import parse_json
+from app.texts.pasted import pasted_name
 
 
 def _read_ref(text: str) -> str:
     """The bare form of a reference, however it is stored."""
-    return str(ConnectorRef.parse(text))
+    return str(ConnectorRef.parse(pasted_name(text)))
 
 
 def _blank_to_none(value: object) -> object:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, JsonValue, StringConstraints
 
 from app.nodes.effects import Unsent
+from app.nodes.pasted import named_in_url
 from app.nodes.services.answers import Answer
 from app.nodes.services.calling import Call, Service, segment
 from app.nodes.services.operation import Again, operation
@@ -24,7 +25,11 @@ MOST_ROWS = 5_000
 
 _SCOPES = ("https://www.googleapis.com/auth/spreadsheets",)
 
-SpreadsheetId = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[A-Za-z0-9_-]{20,60}$")]
+SpreadsheetId = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, pattern=r"^[A-Za-z0-9_-]{20,60}$"),
+    named_in_url(r"/spreadsheets/(?:u/\d+/)?d/([A-Za-z0-9_-]+)"),
+]
 Range = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, JsonValue, field_validator
 
 from app.errors import GiveUp
+from app.nodes.pasted import Url
 from app.nodes.registry import Effect, node_type
 from app.nodes.settings import NodeSettings, spelled
 from app.nodes.storage.contents import Content, decoded, fetched, part_of, text_of, written
@@ -52,7 +53,7 @@ class FileWrite(Place):
 class Upload(FileWrite):
     """The settings of `object_storage_upload`; `source_url` names a file of somebody else's to be copied."""
 
-    source_url: str = ""
+    source_url: Url = ""
     encoding: Literal["text", "base64"] = "text"
 
 

@@ -10,6 +10,7 @@ from app.nodes.registry import Effect, node_type
 from app.nodes.settings import spelled
 from app.nodes.task import Task
 from app.nodes.waiting.questions import Question, answer_to
+from app.texts.pasted import pasted_url
 from app.workflow import Output
 from app.workflow.fields import FieldSchema
 from app.workflow.values import JsonObject, stringify
@@ -92,6 +93,11 @@ class HumanInput(Question):
     def _filled(self, said: JsonValue) -> JsonObject:
         if not isinstance(said, dict):
             raise ValueError("an object with the fields is needed")
+        urls = {field.name for field in self.fields if field.type == "url"}
+        said = {
+            name: pasted_url(value) if name in urls and isinstance(value, str) else value
+            for name, value in said.items()
+        }
         problems = [
             found for field in self.fields for found in field.problems(field.name, said.get(field.name))
         ]

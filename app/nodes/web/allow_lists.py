@@ -12,9 +12,11 @@ from urllib.parse import quote
 from pydantic import Field
 
 from app.nodes.filling import filled_text, stored
-from app.nodes.settings import NodeSettings, Words, spelled
+from app.nodes.pasted import Hosts, Origins, Url
+from app.nodes.settings import NodeSettings, spelled
 from app.nodes.task import Task
 from app.nodes.web.outbound import complaint_about, target_of
+from app.texts.pasted import pasted_url
 from app.workflow import NodeFailure
 from app.workflow.values import stringify
 
@@ -24,11 +26,11 @@ _MARKS = ("[[", "{{")
 class GuardedSettings(NodeSettings):
     """The URL of a request, and the hosts and origins to which it may go."""
 
-    url: str = Field(min_length=1, validation_alias=spelled("url", "endpoint"))
-    allowlisted_hosts: Words = Field(
+    url: Url = Field(min_length=1, validation_alias=spelled("url", "endpoint"))
+    allowlisted_hosts: Hosts = Field(
         default_factory=list, validation_alias=spelled("allowlistedHosts", "allowedHosts", "allowedDomains")
     )
-    allowlisted_origins: Words = Field(
+    allowlisted_origins: Origins = Field(
         default_factory=list, validation_alias=spelled("allowlistedOrigins", "allowedOrigins")
     )
 
@@ -36,16 +38,15 @@ class GuardedSettings(NodeSettings):
         """What is wrong with the URL as it is written; one with placeholders is only known when filled."""
         if any(mark in self.url for mark in _MARKS):
             return None
-        return complaint_about(self.url.strip(), headers) or self.complaint_about_host(self.url.strip())
+        return complaint_about(self.url, headers) or self.complaint_about_host(self.url)
 
     def complaint_about_host(self, url: str) -> str | None:
         """Why a readable URL is outside the lists; None where it is inside, or where there are none."""
         if not self._has_lists:
             return None
         target = target_of(url)
-        hosts = {host.lower() for host in self.allowlisted_hosts}
-        origins = {each.lower().rstrip("/") for each in self.allowlisted_origins}
-        if {target.host, target.authority} & hosts or f"{target.scheme}://{target.authority}" in origins:
+        origin = f"{target.scheme}://{target.authority}"
+        if {target.host, target.authority} & {*self.allowlisted_hosts} or origin in self.allowlisted_origins:
             return None
         return "host_not_allowlisted: the URL's host is on neither list of the node"
 
@@ -66,8 +67,8 @@ def destination_of(task: Task[GuardedSettings]) -> str:
 
     What is put into a URL stays within its part of it, unless it is where the URL begins.
     """
-    raw = stringify(stored(task, "url")).strip()
-    url = filled_text(task, "url", str if raw.startswith(_MARKS) else _quote).strip()
+    raw = pasted_url(stringify(stored(task, "url")))
+    url = pasted_url(filled_text(task, "url", str if raw.startswith(_MARKS) else _quote))
     found = task.config.complaint_about_origin(raw) or task.config.complaint_about_host(url)
     if found:
         raise NodeFailure(found)

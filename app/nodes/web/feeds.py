@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from feedparser.api import parse
 from pydantic import Field, JsonValue
 
+from app.nodes.pasted import Url
 from app.nodes.registry import Effect, node_type
 from app.nodes.settings import NodeSettings, capped, spelled
 from app.nodes.task import Task
@@ -24,7 +25,7 @@ LONGEST_FIELD = 20_000
 class Feed(NodeSettings):
     """The settings of a feed."""
 
-    feed_url: str = Field(min_length=1, validation_alias=spelled("feedUrl", "url"))
+    feed_url: Url = Field(min_length=1, validation_alias=spelled("feedUrl", "url"))
     max_items: Annotated[int, capped(1, MOST_ITEMS)] = Field(
         default=10, ge=1, le=MOST_ITEMS, validation_alias=spelled("maxItems", "limit")
     )

@@ -6,13 +6,15 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
+from app.nodes.pasted import Hosts, Url
 from app.nodes.registry import Effect, node_type
-from app.nodes.settings import NodeSettings, Words, spelled
+from app.nodes.settings import NodeSettings, spelled
 from app.nodes.task import Task
 from app.nodes.web.answers import read_content
 from app.nodes.web.outbound import complaint_about, fetch_document, target_of
 from app.redaction import redact
 from app.settings import settings
+from app.texts.pasted import pasted_url
 from app.workflow import NodeFailure, Output
 from app.workflow.values import JsonObject
 
@@ -23,8 +25,8 @@ DEFAULT_DOMAINS = ("supabase.co", "supabase.in", "lenserfight.com", "conectlens.
 class File(NodeSettings):
     """The settings of a file to read; without a `url` it is the one that the first parent gave."""
 
-    url: str = ""
-    allowed_domains: Words = Field(default_factory=list, validation_alias=spelled("allowedDomains"))
+    url: Url = ""
+    allowed_domains: Hosts = Field(default_factory=list, validation_alias=spelled("allowedDomains"))
 
 
 def _complaint(settings: File) -> str | None:
@@ -44,7 +46,7 @@ def _complaint(settings: File) -> str | None:
 )
 def read_file(task: Task[File]) -> Output:
     """Fetch a file of an allowed domain and give its content."""
-    url = (task.config.url or str(task.given.get("url") or task.text)).strip()
+    url = task.config.url or pasted_url(str(task.given.get("url") or task.text))
     found = _complaint_about_domain(task.config, url)
     if found:
         raise NodeFailure(found)
@@ -63,7 +65,7 @@ def read_file(task: Task[File]) -> Output:
 def _complaint_about_domain(config: File, url: str) -> str | None:
     own = urlsplit(settings().supabase_url).hostname
     domains = config.allowed_domains or [*DEFAULT_DOMAINS, *([own] if own else [])]
-    host = target_of(url).host
-    if any(host == domain or host.endswith(f".{domain}") for domain in map(str.lower, domains)):
+    host = f".{target_of(url).host}"
+    if any(host.endswith(f".{domain.removeprefix('.')}") for domain in domains):
         return None
     return "host_not_allowlisted: the file's host is on none of the allowed domains"
