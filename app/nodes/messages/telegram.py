@@ -24,7 +24,7 @@ LONGEST_TEXT = 4_096
 
 def _as_chat(name: str) -> str:
     """The id of a chat, or the name of a public one, which the Bot API wants with its sign."""
-    return f"@{name}" if re.fullmatch(r"[A-Za-z]\w{3,31}", name) else name
+    return f"@{name}" if re.fullmatch(r"[A-Za-z]\w{4,31}", name) else name
 
 
 class TelegramSettings(ChatSettings):

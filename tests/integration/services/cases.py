@@ -144,7 +144,7 @@ CASES = [
         gives={"key": "ENG-1", "url": f"{SITE}/browse/ENG-1"},
         lost=FOUND,
         effects=lambda services: len(services.jira.issues),
-        bad={"projectKey": "eng"},
+        bad={"projectKey": "e g"},
     ),
     Case(
         "asana_task_create",
