@@ -54,6 +54,7 @@ EDGES = {
     "app/http/retry_after.py": "here",
     "app/limits/headers.py": "here",
     "app/nodes/ai/asking.py": "by example in tests/integration/test_ai_nodes.py",
+    "app/nodes/ai/judging.py": "by example in tests/integration/test_ai_nodes.py",
     "app/nodes/checking.py": "by example in tests/unit/nodes/test_checking.py",
     "app/nodes/data/variables.py": "by example in tests/unit/nodes/test_checking.py",
     "app/nodes/logic/code.py": "by example in tests/unit/nodes/logic",
@@ -77,12 +78,13 @@ EDGES = {
     "app/providers/ollama.py": "test_providers.py",
     "app/providers/openai.py": "test_providers.py",
     "app/providers/problem.py": "test_providers.py, and here",
+    "app/texts/json_text.py": "here: bodies, and tests/unit/workflow",
+    "app/texts/scanning.py": "tests/unit/texts",
     "app/webhooks/delivery.py": "here: claimed rows",
     "app/workflow/config.py": "here: rows of graphs",
     "app/workflow/contracts.py": "tests/unit/workflow",
     "app/workflow/resume.py": "tests/unit/workflow",
     "app/workflow/rows.py": "here",
-    "app/workflow/values.py": "tests/unit/workflow",
 }
 
 #: Rooms whose parsers read only what this package wrote, or the deployer.
