@@ -114,7 +114,7 @@ def test_what_can_not_be_used_is_refused_by_name(database: Database, connection:
     assert SHEETS in missing.message
     rows(connection, "DELETE FROM vault.secrets")
     assert refused(database, run).code == "connector.token_missing"
-    update(connection, "public.user_oauth_connections", connected, is_active=False)
+    update(connection, "public.user_oauth_connections", connected, is_active=False, revoked_at="now")
     assert refused(database, run).code == "connector.not_found"
 
 

@@ -128,7 +128,11 @@ def test_a_connection_that_is_gone_or_refused_fails_the_node(
     services.script(case.service, [Answered(401, {"message": "Bad credentials"})])
     error = execute_once(database, start(connection, node_of(case))).error("it")
     assert error == f"{case.service}.status_401: Bad credentials"
-    rows(connection, "UPDATE user_oauth_connections SET revoked_at = now() WHERE ref = %s", case.ref)
+    rows(
+        connection,
+        "UPDATE user_oauth_connections SET is_active = false, revoked_at = now() WHERE ref = %s",
+        case.ref,
+    )
     asked = len(services.asked)
     gone = execute_once(database, start(connection, node_of(case))).error("it")
     assert gone.startswith("connector.not_found")
