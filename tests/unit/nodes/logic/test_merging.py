@@ -63,7 +63,7 @@ def test_settings_that_can_not_work_are_refused(settings: dict[str, Any]) -> Non
     ("settings", "expected"),
     [
         ({"mode": "shuffle"}, [1, 2]),
-        ({"strategy": "outer_join", "mergeKey": "id"}, [1, 2]),
+        ({"strategy": "zip", "mergeKey": "id"}, [1, 2]),
         ({"mode": ""}, [1, 2]),
         ({"maxItems": 0}, [1]),
         ({"maxItems": MOST_ITEMS + 1}, [1, 2]),
