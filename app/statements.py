@@ -31,6 +31,8 @@ _TOUCHES = {
     "DELETE": re.compile(rf"\bDELETE FROM\s+{_TABLE}"),
 }
 _OURS = ("worker.", "dramatiq.")
+#: How a text in Python begins that is a whole statement.
+_WHOLE = re.compile(r"\s*(?:SELECT\s|WITH\s+\w+\s+AS\s|INSERT\s+INTO\s|UPDATE\s+\S+\s|DELETE\s+FROM\s)")
 _WORKER_FUNCTION = re.compile(r"\bworker\.([a-z_]+)\b|(?<![\w.])(fn_[a-z_]+)\(")
 
 
@@ -44,6 +46,15 @@ class FunctionCall:
 
     def __str__(self) -> str:
         return f"{self.name}({', '.join(['…'] * self.positional + list(self.named))})"
+
+
+@dataclass(frozen=True)
+class IssuedStatement:
+    """A statement as a module of ours has it, with psycopg2's placeholders."""
+
+    path: str
+    line: int
+    sql: str
 
 
 @lru_cache(maxsize=1)
@@ -89,6 +100,18 @@ def own_names() -> frozenset[str]:
     )
 
 
+@lru_cache(maxsize=1)
+def issued_statements() -> tuple[IssuedStatement, ...]:
+    """Statements that Python itself sends in production, but for those that it puts together."""
+    return tuple(
+        IssuedStatement(path, line, text)
+        for room in _ROOMS
+        for path, tree in _modules_below(files(room), room, _ASIDE)
+        for line, text in _whole_texts(tree)
+        if _WHOLE.match(text) and "{" not in text
+    )
+
+
 def _touches(texts: Sequence[str], *, ours: bool) -> set[tuple[str, str]]:
     return {
         (table, privilege)
@@ -110,16 +133,31 @@ def _texts_of(aside: Set[str]) -> tuple[str, ...]:
 
 
 def _texts_below(folder: Traversable, path: str, aside: Set[str]) -> Iterator[str]:
+    for _, tree in _modules_below(folder, path, aside):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+
+
+def _modules_below(folder: Traversable, path: str, aside: Set[str]) -> Iterator[tuple[str, ast.Module]]:
     for item in folder.iterdir():
         inner = f"{path}/{item.name}"
         if inner in aside:
             continue
         if item.is_dir():
-            yield from _texts_below(item, inner, aside)
+            yield from _modules_below(item, inner, aside)
         elif item.name.endswith(".py"):
-            for node in ast.walk(ast.parse(item.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                    yield node.value
+            yield inner, ast.parse(item.read_text(encoding="utf-8"))
+
+
+def _whole_texts(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Texts that are no part of another, of an f-string, a sum or a format, each with its line."""
+    parts: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.JoinedStr, ast.BinOp, ast.Attribute)):
+            parts.update(id(part) for part in ast.iter_child_nodes(node))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
+            yield node.lineno, node.value
 
 
 def _calls_in(text: str) -> Iterator[FunctionCall]:

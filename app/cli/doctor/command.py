@@ -27,6 +27,8 @@ from app.cli.doctor import (
     work,
 )
 from app.cli.doctor.finding import Check, Finding, Level, Patient
+from app.cli.doctor.plans import check as plans
+from app.cli.doctor.plans import values
 from app.cli.sessions import find_dsn
 from app.database import connect
 from app.errors import DatabaseError
@@ -48,6 +50,9 @@ THEN: tuple[Check, ...] = (
     schema.check_publication,
     functions.check_functions,
     functions.check_shadows,
+    plans.check_statements,
+    values.check_values,
+    plans.check_platform_code,
     connection.check_budget,
     work.check_workers,
     work.check_heartbeats,

@@ -678,7 +678,10 @@ CREATE FUNCTION worker.fn_pass(
     OUT wait_ms integer, OUT bound boolean, OUT owner text
 ) LANGUAGE plpgsql SET search_path = worker, public AS $$
 DECLARE
-    v_call record;
+    v_provider text;
+    v_model text;
+    v_key text;
+    v_owner text;
     v_budgets_exist boolean;
 BEGIN
     wait_ms := 0;
@@ -687,14 +690,13 @@ BEGIN
     IF NOT (bound OR v_budgets_exist) THEN
         RETURN;
     END IF;
-    EXECUTE p_kind.call INTO v_call USING p_job;
+    EXECUTE p_kind.call INTO v_provider, v_model, v_key, v_owner USING p_job;
     IF v_budgets_exist THEN
-        owner := worker.fn_budgeted_owner(v_call.owner);
+        owner := worker.fn_budgeted_owner(v_owner);
     END IF;
-    bound := bound AND v_call.provider IS NOT NULL AND v_call.model IS NOT NULL;
+    bound := bound AND v_provider IS NOT NULL AND v_model IS NOT NULL;
     IF bound THEN
-        wait_ms := worker.take_passage(
-            p_ticket, v_call.provider, v_call.model, v_call.key, v_call.owner, p_hold_seconds);
+        wait_ms := worker.take_passage(p_ticket, v_provider, v_model, v_key, v_owner, p_hold_seconds);
     END IF;
 END $$;
 

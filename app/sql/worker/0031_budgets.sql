@@ -224,13 +224,16 @@ DECLARE
         WHERE h.owner = p_owner AND h.place >= v_holds_from
           AND (h.settled_at IS NOT NULL OR h.expires_at < now() - interval '1 day')
         ORDER BY h.place LIMIT 1000);
-    v_sum record;
+    v_day date;
+    v_calls bigint;
+    v_usd numeric;
+    v_with_own_keys_usd numeric;
     v_folded integer := 0;
 BEGIN
     IF cardinality(v_places) < p_at_least THEN
         RETURN 0;
     END IF;
-    FOR v_sum IN
+    FOR v_day, v_calls, v_usd, v_with_own_keys_usd IN
         WITH folded AS (
             DELETE FROM worker.budget_holds h WHERE h.owner = p_owner AND h.place = ANY (ARRAY(
                 SELECT f.place FROM worker.budget_holds f
@@ -240,8 +243,8 @@ BEGIN
                coalesce(sum(f.usd) FILTER (WHERE f.with_own_key), 0) AS with_own_keys_usd
         FROM folded f CROSS JOIN LATERAL (VALUES (f.day), ('-infinity')) AS d (day) GROUP BY d.day
     LOOP
-        PERFORM worker.fn_add_spending(p_owner, v_sum.day, v_sum.usd, v_sum.with_own_keys_usd);
-        v_folded := greatest(v_folded, v_sum.calls);
+        PERFORM worker.fn_add_spending(p_owner, v_day, v_usd, v_with_own_keys_usd);
+        v_folded := greatest(v_folded, v_calls);
     END LOOP;
     PERFORM worker.fn_leave_places(p_owner, v_places);
     RETURN v_folded;
