@@ -8,7 +8,7 @@ from uuid import UUID
 import structlog
 from psycopg2.extensions import connection
 
-from app.backoff import backoff_ms
+from app.backoff import ReconnectBackoff
 from app.database import CONNECTION_ERRORS, connect
 from realtime.hints import Hints
 
@@ -21,6 +21,8 @@ EVENTS = "lf_worker.battle_events"
 PROBE_SECONDS = 15.0
 #: Bounds of the pause before the next try to connect.
 MIN_PAUSE_MS, MAX_PAUSE_MS = 100, 5_000
+#: A session that was listened to for so long was a good one: its loss is a new one.
+GOOD_SESSION_SECONDS = 5.0
 
 
 class PostgresFeed:
@@ -29,11 +31,14 @@ class PostgresFeed:
     def __init__(self, dsn: str, *, probe_seconds: float = PROBE_SECONDS) -> None:
         self._dsn = dsn
         self._probe_seconds = probe_seconds
-        self._failures = 0
+        self._backoff = ReconnectBackoff(
+            min_ms=MIN_PAUSE_MS, max_ms=MAX_PAUSE_MS, lasting_seconds=GOOD_SESSION_SECONDS
+        )
 
     async def run(self, hints: Hints) -> None:
         """Give hints until cancelled."""
         while True:
+            reason = ""
             try:
                 session = await asyncio.to_thread(connect, self._dsn, "lf-worker realtime", durable=False)
                 try:
@@ -41,15 +46,15 @@ class PostgresFeed:
                 finally:
                     session.close()
             except CONNECTION_ERRORS as error:
-                if not self._failures:
-                    log.warning("lost the session that listens", error=str(error).strip())
-                self._failures += 1
-            pause_ms = backoff_ms(self._failures, min_ms=MIN_PAUSE_MS, max_ms=MAX_PAUSE_MS)
-            await asyncio.sleep(pause_ms / 1000)
+                reason = str(error).strip()
+            pause_seconds = self._backoff.lost()
+            if self._backoff.losses == 1:
+                log.warning("lost the session that listens", error=reason)
+            await asyncio.sleep(pause_seconds)
 
     async def _listen(self, session: connection, hints: Hints) -> None:
         await asyncio.to_thread(_execute, session, f'LISTEN "{VOTES}"; LISTEN "{EVENTS}"')
-        self._failures = 0
+        self._backoff.connected()
         hints.everything()
         readable = asyncio.Event()
         loop, descriptor = asyncio.get_running_loop(), session.fileno()

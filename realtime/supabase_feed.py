@@ -7,7 +7,7 @@ from uuid import UUID
 
 import structlog
 
-from app.backoff import backoff_ms
+from app.backoff import ReconnectBackoff
 from app.phoenix.channel import Channel, Timing
 from app.phoenix.frames import Change
 from app.phoenix.subscription import BINDINGS, LOSSES, TOPIC, Endpoint
@@ -24,26 +24,24 @@ class SupabaseFeed:
         remember_secret(endpoint.api_key)
         self._endpoint = endpoint
         self._timing = timing or Timing()
-        self._failures = 0
+        self._backoff = ReconnectBackoff(
+            min_ms=round(self._timing.min_pause * 1000),
+            max_ms=round(self._timing.max_pause * 1000),
+            lasting_seconds=self._timing.lasting,
+        )
 
     async def run(self, hints: Hints) -> None:
         """Give hints until cancelled."""
         while True:
+            reason = ""
             try:
                 await self._listen_once(hints)
             except* LOSSES as losses:
                 reason = redact("; ".join(str(loss) or type(loss).__name__ for loss in losses.exceptions))
-                level = log.warning if self._failures == 0 else log.debug
-                level("lost Realtime", reason=reason)
-            self._failures += 1
-            await asyncio.sleep(self._pause_seconds())
-
-    def _pause_seconds(self) -> float:
-        timing = self._timing
-        pause_ms = backoff_ms(
-            self._failures, min_ms=round(timing.min_pause * 1000), max_ms=round(timing.max_pause * 1000)
-        )
-        return pause_ms / 1000
+            pause_seconds = self._backoff.lost()
+            level = log.warning if self._backoff.losses == 1 else log.debug
+            level("lost Realtime", reason=reason)
+            await asyncio.sleep(pause_seconds)
 
     async def _listen_once(self, hints: Hints) -> None:
         timing = self._timing
@@ -61,7 +59,7 @@ class SupabaseFeed:
 
     def _begin_to_hear(self, hints: Hints) -> None:
         log.info("subscribed to Realtime")
-        self._failures = 0
+        self._backoff.connected()
         hints.everything()
 
 

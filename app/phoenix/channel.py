@@ -38,6 +38,7 @@ class Timing:
     up to 8 s and after an error of the server's up to 10 more. `heartbeat`: between two; the server hangs up
     after some 50 s of silence. `deaf`: without any frame, although heartbeats are answered. `quiet`: without
     a change, which may mean that the server has forgotten the channel while it still answers heartbeats.
+    `lasting`: from the subscription on, until a loss counts as the first one again.
     """
 
     connect: float = 10.0
@@ -51,6 +52,7 @@ class Timing:
     renew_at_least_every: float = 1800.0
     min_pause: float = 0.25
     max_pause: float = 30.0
+    lasting: float = 30.0
 
 
 class Channel:

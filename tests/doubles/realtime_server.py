@@ -45,6 +45,8 @@ class Behaviour:
     subscribe_seconds: float = 0.02
     refuse_joins: bool = False
     never_subscribe: bool = False
+    #: Shuts each channel as soon as it is subscribed, as a server does that has no room for it.
+    shuts_subscribed: bool = False
     #: Reads and answers nothing, though the connection stands: what a client sees of a host that is gone.
     is_deaf: bool = False
 
@@ -250,6 +252,8 @@ class RealtimeServer:
                 "channel": channel.topic.removeprefix("realtime:"),
             },
         )
+        if self.behaviour.shuts_subscribed:
+            await self._shut(channel, "Too many messages per second")
 
     async def _expire(self, channel: Joined) -> None:
         while channel in self._channels:

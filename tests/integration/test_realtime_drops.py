@@ -233,3 +233,30 @@ def test_a_second_process_does_no_harm(
         eventually(lambda: seen(connection, battle) == 20)
         inspections = call(connection, "SELECT inspections FROM worker.vote_inspections")
         assert inspections <= 2 * (time.monotonic() - began) + 1
+
+
+def test_a_server_that_subscribes_and_shuts_at_once_is_joined_ever_more_seldom(
+    server: RealtimeServer, jobs_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(random, "uniform", lambda _least, most: most)
+    server.behaviour.shuts_subscribed = True
+    timing = Timing(min_pause=0.05, max_pause=10.0, lasting=30.0)
+    with serving(feed(server, timing), jobs_database):
+        began = time.monotonic()
+        eventually(lambda: server.seen.subscriptions >= 5, what="the fifth join")
+        # The pauses are 0.05, 0.1, 0.2 and 0.4 s.
+        assert time.monotonic() - began >= 0.75
+
+
+def test_a_channel_that_has_lasted_is_joined_again_at_once(
+    server: RealtimeServer, jobs_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(random, "uniform", lambda _least, most: most)
+    timing = Timing(min_pause=0.05, max_pause=60.0, lasting=0.0)
+    with serving(feed(server, timing), jobs_database):
+        # Fifteen pauses that went on doubling would be half an hour.
+        for number in range(15):
+            eventually(lambda: server.subscribed, what=f"subscription {number}")
+            joins = server.seen.joins
+            server.close_channels()
+            eventually(lambda: server.seen.joins > joins, what="another join")  # noqa: B023

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable, Iterator
 from uuid import UUID
 
@@ -122,3 +124,16 @@ def test_realtime_is_the_source_where_it_is_configured(dsn: str, configure: Call
     assert isinstance(choose_feed(settings()), SupabaseFeed)
     configure(WORKER_REALTIME_SOURCE="postgres")
     assert isinstance(choose_feed(settings()), PostgresFeed)
+
+
+def test_a_server_that_ends_each_session_at_once_is_asked_ever_more_seldom(
+    connection: Connection, jobs_database: Database, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(random, "uniform", lambda _least, most: most)
+    with serving(PostgresFeed(dsn), jobs_database):
+        began = time.monotonic()
+        for _ in range(4):
+            call(connection, "SELECT pg_terminate_backend(%s, 5000)", listener(connection))
+        listener(connection)
+        # The pauses are 0.1, 0.2, 0.4 and 0.8 s.
+        assert time.monotonic() - began >= 1.5

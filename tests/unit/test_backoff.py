@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.backoff import RETRY_AFTER_LIMIT, backoff_ms
+from app.backoff import RETRY_AFTER_LIMIT, ReconnectBackoff, backoff_ms
 
 errors = st.integers(min_value=0, max_value=10_000)
 min_ms = st.integers(min_value=1, max_value=10_000)
@@ -58,3 +58,59 @@ def test_the_longest_wait_doubles_with_every_error(
 def test_a_time_that_was_asked_for_is_added_to_the_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
     assert longest_wait(monkeypatch, 2, after_seconds=7.5) == (0, 7_520)
     assert longest_wait(monkeypatch, 2, after_seconds=7.5, max_ms=15) == (0, 15 * RETRY_AFTER_LIMIT + 15)
+
+
+class Connections:
+    """A backoff from 100 ms to 5 s whose connections must last for 30 s, at the upper end of its jitter."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("app.backoff.random.uniform", lambda _low, high: high)
+        self.now = 1_000.0
+        self.backoff = ReconnectBackoff(
+            min_ms=100, max_ms=5_000, lasting_seconds=30.0, clock=lambda: self.now
+        )
+
+    def pause_after(self, *lasted_seconds: float) -> float:
+        """The pause after connections that lasted so long, one after the other."""
+        for seconds in lasted_seconds:
+            self.backoff.connected()
+            self.now += seconds
+            pause = self.backoff.lost()
+        return pause
+
+
+def test_a_connection_that_ends_at_once_is_a_failure_like_one_that_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connections = Connections(monkeypatch)
+    assert connections.pause_after(0.0) == 0.1
+    assert connections.pause_after(29.9) == 0.2
+    assert connections.backoff.lost() == 0.4
+    assert connections.pause_after(0.0, 0.0, 0.0, 0.0) == 5.0
+    assert connections.backoff.losses == 7
+
+
+def test_after_a_connection_that_lasted_the_pauses_begin_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    connections = Connections(monkeypatch)
+    assert connections.pause_after(0.0, 0.0, 0.0) == 0.4
+    assert connections.pause_after(30.0) == 0.1
+    assert connections.pause_after(1.0) == 0.2
+
+
+def test_a_connection_lasts_from_when_it_was_first_said_to_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    connections = Connections(monkeypatch)
+    connections.pause_after(0.0, 0.0)
+    connections.backoff.connected()
+    connections.now += 29.0
+    connections.backoff.connected()
+    connections.now += 1.0
+    assert connections.backoff.lost() == 0.1
+
+
+def test_how_long_an_earlier_connection_lasted_does_not_count_for_a_later_try(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connections = Connections(monkeypatch)
+    assert connections.pause_after(60.0) == 0.1
+    connections.now += 60.0
+    assert connections.backoff.lost() == 0.2
