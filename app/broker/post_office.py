@@ -13,6 +13,7 @@ from app.broker.envelope import encode
 from app.broker.finisher import HAND_BACK_SECONDS, Ended, Finisher
 from app.broker.lease import Lease
 from app.broker.taker import Taker
+from app.identity import worker_id
 from app.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -37,7 +38,7 @@ class PostOffice:
             dsn,
             self.process_id,
             self.deliveries,
-            worker_id=settings.instance_id,
+            worker_id=worker_id(settings),
             threads=threads,
             lease_seconds=settings.broker_lease_seconds,
             stall_seconds=settings.broker_stall_seconds,

@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from app.cli.doctor import (
     accounts,
+    battles,
     budgets,
     connection,
     content,
@@ -23,6 +24,7 @@ from app.cli.doctor import (
     realtime,
     schedules,
     schema,
+    unclaimed,
     votes,
     work,
 )
@@ -61,6 +63,8 @@ THEN: tuple[Check, ...] = (
     schedules.check_overdue_schedules,
     work.check_queues,
     work.check_orphans,
+    unclaimed.check_unclaimed,
+    battles.check_battles,
     work.check_dead_letters,
     prices.check_prices,
     work.check_shared_table,
