@@ -104,10 +104,9 @@ def own_names() -> frozenset[str]:
 def issued_statements() -> tuple[IssuedStatement, ...]:
     """Statements that Python itself sends in production, but for those that it puts together."""
     return tuple(
-        IssuedStatement(path, line, text)
-        for room in _ROOMS
-        for path, tree in _modules_below(files(room), room, _ASIDE)
-        for line, text in _whole_texts(tree)
+        IssuedStatement(module.path, line, text)
+        for module in _modules(_ASIDE)
+        for line, text in module.whole
         if _WHOLE.match(text) and "{" not in text
     )
 
@@ -129,35 +128,50 @@ def _statements() -> tuple[str, ...]:
 
 
 def _texts_of(aside: Set[str]) -> tuple[str, ...]:
-    return tuple(text for room in _ROOMS for text in _texts_below(files(room), room, aside))
+    return tuple(text for module in _modules(aside) for text in module.texts)
 
 
-def _texts_below(folder: Traversable, path: str, aside: Set[str]) -> Iterator[str]:
-    for _, tree in _modules_below(folder, path, aside):
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                yield node.value
+@dataclass(frozen=True)
+class _Module:
+    """The texts of a module; `whole` are those that are no part of another one, each with its line."""
+
+    path: str
+    texts: tuple[str, ...]
+    whole: tuple[tuple[int, str], ...]
 
 
-def _modules_below(folder: Traversable, path: str, aside: Set[str]) -> Iterator[tuple[str, ast.Module]]:
+def _modules(aside: Set[str]) -> Iterator[_Module]:
+    for module in _all_modules():
+        folders = [module.path[:place] for place, char in enumerate(module.path) if char == "/"]
+        if aside.isdisjoint([*folders, module.path]):
+            yield module
+
+
+@lru_cache(maxsize=1)
+def _all_modules() -> tuple[_Module, ...]:
+    return tuple(module for room in _ROOMS for module in _modules_below(files(room), room))
+
+
+def _modules_below(folder: Traversable, path: str) -> Iterator[_Module]:
     for item in folder.iterdir():
         inner = f"{path}/{item.name}"
-        if inner in aside:
-            continue
         if item.is_dir():
-            yield from _modules_below(item, inner, aside)
+            yield from _modules_below(item, inner)
         elif item.name.endswith(".py"):
-            yield inner, ast.parse(item.read_text(encoding="utf-8"))
+            yield _read_module(inner, ast.parse(item.read_text(encoding="utf-8")))
 
 
-def _whole_texts(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """Texts that are no part of another, of an f-string, a sum or a format, each with its line."""
+def _read_module(path: str, tree: ast.Module) -> _Module:
     parts: set[int] = set()
+    texts, whole = [], []
     for node in ast.walk(tree):
         if isinstance(node, (ast.JoinedStr, ast.BinOp, ast.Attribute)):
             parts.update(id(part) for part in ast.iter_child_nodes(node))
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
-            yield node.lineno, node.value
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            texts.append(node.value)
+            if id(node) not in parts:
+                whole.append((node.lineno, node.value))
+    return _Module(path, tuple(texts), tuple(whole))
 
 
 def _calls_in(text: str) -> Iterator[FunctionCall]:

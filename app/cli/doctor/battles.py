@@ -73,7 +73,7 @@ _UNDECIDED = """
     END AS reason
     FROM battles.battles b
     WHERE b.status IN ('voting', 'scoring') AND b.deleted_at IS NULL
-      AND coalesce(b.voting_closes_at, b.updated_at) < now() - %s * interval '1 minute'
+      AND coalesce(b.voting_closes_at, b.created_at + interval '1 day') < now() - %s * interval '1 minute'
       AND NOT EXISTS (SELECT FROM worker.held_battles h WHERE h.battle_id = b.id)
     ORDER BY b.voting_closes_at LIMIT %s
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from psycopg2.extras import RealDictCursor
 
@@ -69,13 +70,17 @@ class Function:
 
     def body(self) -> Body:
         """The body taken apart, with every variable that it may name."""
-        body = read_sql(self.source) if self.language == "sql" else read_plpgsql(self.source)
+        own = _read(self.language, self.source)
         given = list(self.arguments)
         if self.relation_name is not None:
             row = f"{self.relation_name}%ROWTYPE"
             given += [Variable("new", row), Variable("old", row), *_TRIGGER_VARIABLES]
-        body.variables[:0] = given
-        return body
+        return Body(own.directives, [*given, *own.variables], own.pieces)
+
+
+@lru_cache(maxsize=4096)
+def _read(language: str, source: str) -> Body:
+    return read_sql(source) if language == "sql" else read_plpgsql(source)
 
 
 def functions_where(patient: Patient, condition: str, values: Mapping[str, object]) -> list[Function]:
