@@ -11,9 +11,12 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from typer.testing import CliRunner
 
 from app.broker import LeaseBroker
+from app.cli.doctor import command
 from app.cli.doctor import connection as connection_checks
 from app.cli.doctor.command import examine
 from app.cli.doctor.finding import Finding, Level
+from app.cli.doctor.plans.check import check_platform_code, check_statements
+from app.cli.doctor.plans.values import check_values
 from app.cli.main import app
 from app.errors import DatabaseError
 from app.local.platform import enqueue_lens_run
@@ -25,6 +28,19 @@ from tests.sql import call
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("seeded")
+
+
+@pytest.fixture(autouse=True)
+def quickly(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Statements are not planned where a test is about something else: that takes a second or two."""
+    if "thorough" not in request.fixturenames:
+        slow = {check_statements, check_platform_code, check_values}
+        monkeypatch.setattr(command, "THEN", tuple(check for check in command.THEN if check not in slow))
+
+
+@pytest.fixture
+def thorough() -> None:
+    """Every check is made."""
 
 
 def found(area: str) -> list[Finding]:
@@ -42,6 +58,7 @@ def tick(connection: Connection) -> None:
     call(connection, "SELECT worker.begin_tick('add_missing_tickets', now(), gen_random_uuid())")
 
 
+@pytest.mark.usefixtures("thorough")
 def test_a_database_with_workers_and_a_scheduler_is_fine(
     broker: LeaseBroker, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -266,12 +283,14 @@ def test_templates_that_can_not_be_parsed_are_named() -> None:
     assert "template.syntax" in the_broken("templates").why
 
 
+@pytest.mark.usefixtures("thorough")
 def test_the_exit_code_is_the_worst_level_and_json_is_one_object() -> None:
     result = CliRunner().invoke(app, ["doctor", "--json"])
     printed = json.loads(result.output)
     assert result.exit_code == 2
     assert printed["level"] == "broken"
-    assert {finding["area"] for finding in printed["findings"]} >= {"server", "workers", "templates"}
+    areas = {finding["area"] for finding in printed["findings"]}
+    assert areas >= {"server", "workers", "templates", "statements", "values", "unclaimed", "battles"}
 
 
 def test_an_unreachable_database_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
