@@ -107,7 +107,7 @@ def issued_statements() -> tuple[IssuedStatement, ...]:
         IssuedStatement(module.path, line, text)
         for module in _modules(_ASIDE)
         for line, text in module.whole
-        if _WHOLE.match(text) and "{" not in text
+        if _WHOLE.match(text)
     )
 
 
@@ -167,6 +167,8 @@ def _read_module(path: str, tree: ast.Module) -> _Module:
     for node in ast.walk(tree):
         if isinstance(node, (ast.JoinedStr, ast.BinOp, ast.Attribute)):
             parts.update(id(part) for part in ast.iter_child_nodes(node))
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "SQL":
+            parts.update(id(part) for part in node.args)  # psycopg2's, with places for names
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             texts.append(node.value)
             if id(node) not in parts:

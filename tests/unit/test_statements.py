@@ -1,6 +1,13 @@
 """What the worker's own statements want of the database, and what they must not want."""
 
-from app.statements import function_calls, own_names, own_touches, python_calls, python_touches
+from app.statements import (
+    function_calls,
+    issued_statements,
+    own_names,
+    own_touches,
+    python_calls,
+    python_touches,
+)
 
 
 def test_python_touches_no_table_of_the_platform() -> None:
@@ -21,3 +28,14 @@ def test_a_comma_in_a_text_parts_no_arguments() -> None:
         (call.positional, call.named) for call in function_calls() if call.name == "worker.fn_ended_attempt"
     }
     assert calls == {(4, ())}
+
+
+def test_whole_statements_of_python_are_found_and_parts_of_others_are_not() -> None:
+    issued = issued_statements()
+    assert len(issued) > 100
+    by_path: dict[str, list[str]] = {}
+    for statement in issued:
+        by_path.setdefault(statement.path, []).append(statement.sql)
+    assert any("p_media_ids => '{}'" in sql for sql in by_path["app/platform/lens_runs.py"])
+    assert not any("{}" in sql for sql in by_path["app/platform/queries.py"])
+    assert not any(path.startswith(("app/cli/", "app/local/")) for path in by_path)
