@@ -24,7 +24,11 @@ def _choices(settings: type[BaseModel], name: str) -> tuple[str, ...]:
 
 
 #: Columns whose values are a person's, which the platform has taken before or refuses with its reason.
-FROM_PEOPLE = ("public.user_oauth_connections.capability", "public.user_oauth_connections.provider")
+FROM_PEOPLE = (
+    "public.user_oauth_connections.capability",
+    "public.user_oauth_connections.provider",
+    "public.user_oauth_connections.ref",
+)
 
 GIVEN: Mapping[str, tuple[str, ...]] = {
     "agents.action_logs.action_type": (),
