@@ -196,6 +196,17 @@ def due_battle(connection: Connection, *contenders: object, **columns: object) -
     return battle
 
 
+def closed_vote(connection: Connection, title: str) -> UUID:
+    """A battle whose voting was over an hour ago."""
+    battle = open_vote(connection, title)
+    connection.cursor().execute(
+        "UPDATE battles.battles SET voting_opens_at = now() - interval '2 hours',"
+        " voting_closes_at = now() - interval '1 hour' WHERE id = %s",
+        (battle,),
+    )
+    return battle
+
+
 def test_a_due_battle_whose_jobs_the_platform_refuses_is_named_with_its_refusal(
     connection: Connection,
 ) -> None:
@@ -254,7 +265,7 @@ def test_a_battle_with_a_job_that_was_cancelled_is_named(connection: Connection)
 def test_a_vote_that_is_over_and_can_not_be_closed_is_named_with_the_platforms_reason(
     connection: Connection,
 ) -> None:
-    battle = open_vote(connection, "Haiku", closes_in_hours=-1)
+    battle = closed_vote(connection, "Haiku")
     connection.cursor().execute(
         "CREATE FUNCTION battles.fn_refuse() RETURNS trigger LANGUAGE plpgsql AS"
         " $$ BEGIN RAISE EXCEPTION 'no result today' USING ERRCODE = 'P0042'; END $$;"
@@ -267,7 +278,7 @@ def test_a_vote_that_is_over_and_can_not_be_closed_is_named_with_the_platforms_r
 
 
 def test_a_vote_that_waits_for_an_ai_judge_and_one_without_an_end_are_named(connection: Connection) -> None:
-    judged = open_vote(connection, "Judged", closes_in_hours=-1)
+    judged = closed_vote(connection, "Judged")
     endless = open_vote(connection, "Endless", closes_in_hours=24)
     assert found("battles")[0].what.startswith(f"battle {judged}")
     connection.cursor().execute("UPDATE battles.battles SET ai_judge_enabled = true WHERE id = %s", (judged,))
