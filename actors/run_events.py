@@ -7,8 +7,8 @@ from uuid import UUID
 import dramatiq
 import structlog
 
-from app.database import CONNECTION_ERRORS, database
-from app.errors import DatabaseError
+from app.database import database
+from app.errors import DatabaseAway
 from app.platform.broadcasts import broadcast
 from app.platform.run_events import settle_messages, take_messages
 from app.settings import settings
@@ -28,8 +28,8 @@ def publish_run_events(run: str) -> None:
     """Send what a run's followers have not been told, in order; what Realtime doesn't take is counted."""
     try:
         _send_all(UUID(run))
-    except (*CONNECTION_ERRORS, DatabaseError) as error:
-        log.warning("database went away while a run was told of", error=str(error).strip())
+    except DatabaseAway as error:
+        log.warning("database went away while a run was told of", error=str(error))
         raise dramatiq.Retry(delay=RETRY_MS) from None
 
 

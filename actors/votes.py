@@ -10,8 +10,8 @@ from dramatiq.middleware import CurrentMessage
 
 from app import alerts
 from app.backoff import backoff_ms
-from app.database import CONNECTION_ERRORS, database
-from app.errors import DatabaseError
+from app.database import database
+from app.errors import DatabaseAway
 from app.platform.votes import finish_inspection, platform_reasons, read_window
 from app.settings import settings
 from app.votes import Thresholds, decide, detect
@@ -30,8 +30,8 @@ def inspect_votes(battle_id: str) -> None:
     battle = UUID(battle_id)
     try:
         _inspect(battle)
-    except (*CONNECTION_ERRORS, DatabaseError) as error:
-        log.warning("database went away during an inspection", error=str(error).strip())
+    except DatabaseAway as error:
+        log.warning("database went away during an inspection", error=str(error))
         raise dramatiq.Retry(delay=_pause_ms(1)) from None
     except Exception as error:
         log.exception("an inspection of votes failed", battleId=battle_id)

@@ -1,9 +1,4 @@
-"""Connections to Postgres: a small pool that waits, and sessions set up the way the platform expects.
-
-Every session runs with `search_path = worker, public`, so that a shadow in `worker` wins over the
-platform's function of the same name, and with the JWT claims of the service role, which some of the
-platform's functions check. Timestamps are always the database's own.
-"""
+"""A small pool of sessions with Postgres that waits, and drops what went bad."""
 
 from __future__ import annotations
 
@@ -11,65 +6,26 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import psycopg2
-from psycopg2.extensions import (
-    ISOLATION_LEVEL_AUTOCOMMIT,
-    TRANSACTION_STATUS_IDLE,
-    connection,
-    cursor,
-)
-from psycopg2.extras import RealDictCursor, register_default_jsonb, register_uuid
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE, connection, cursor
+from psycopg2.extras import RealDictCursor
 
-from app.errors import DatabaseError
+from app.errors import DatabaseAway
+from app.outages import outage_of
+from app.sessions import connect, discard, is_alive, stale_role
 from app.settings import settings
-
-#: What a lost connection looks like, from psycopg2's side.
-CONNECTION_ERRORS = (psycopg2.OperationalError, psycopg2.InterfaceError)
-
-register_uuid()
-register_default_jsonb(globally=True)
-
-_SET_UP_SESSION = """
-    SELECT set_config('search_path', 'worker, public', false),
-           set_config('request.jwt.claims', '{"role":"service_role"}', false),
-           set_config('request.jwt.claim.role', 'service_role', false),
-           set_config('TimeZone', 'UTC', false),
-           set_config('statement_timeout', %(timeout_ms)s, false),
-           set_config('idle_in_transaction_session_timeout', %(timeout_ms)s, false),
-           set_config('synchronous_commit', %(synchronous_commit)s, false)
-"""
-
-
-def connect(dsn: str, application_name: str, *, durable: bool = True) -> connection:
-    """Open a session in autocommit mode, ready for the platform's functions.
-
-    With `durable=False` commits don't wait for the disk: a crash of the server may undo the last of them.
-    """
-    opened = psycopg2.connect(
-        dsn,
-        application_name=application_name,
-        connect_timeout=10,
-        keepalives_idle=30,
-        keepalives_interval=10,
-        keepalives_count=3,
-    )
-    opened.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)
-    with opened.cursor() as row:
-        row.execute(
-            _SET_UP_SESSION,
-            {
-                "timeout_ms": str(settings().database_statement_timeout_ms),
-                "synchronous_commit": "on" if durable else "off",
-            },
-        )
-    return opened
 
 
 class Database:
-    """A bounded pool of sessions. A thread that finds none free waits for one instead of failing."""
+    """A bounded pool of sessions. A thread that finds none free waits for one instead of failing.
+
+    Everything raises `DatabaseAway` for what passes by itself, and an error of psycopg2 for what the database
+    refuses for good. A session that went bad is not used again, nor are those that were opened before then.
+    """
 
     def __init__(
         self, dsn: str, *, max_connections: int, wait_seconds: float, application_name: str = "lf-worker jobs"
@@ -78,7 +34,8 @@ class Database:
         self._application_name = application_name
         self._wait_seconds = wait_seconds
         self._free = threading.Semaphore(max_connections)
-        self._idle: list[connection] = []
+        self._idle: list[_Pooled] = []
+        self._era = 0
         self._guard = threading.Lock()
 
     @contextmanager
@@ -103,60 +60,73 @@ class Database:
         """Close the idle sessions; those in use are closed when they come back broken or never."""
         with self._guard:
             idle, self._idle = self._idle, []
-        for session in idle:
-            session.close()
+        for pooled in idle:
+            pooled.session.close()
 
     @contextmanager
     def _session(self) -> Iterator[connection]:
         deadline = time.monotonic() + self._wait_seconds
         if not self._free.acquire(timeout=self._wait_seconds):
-            raise DatabaseError(f"no database connection became free within {self._wait_seconds:g} s")
+            raise DatabaseAway(f"no database connection became free within {self._wait_seconds:g} s")
         try:
-            session = self._take(deadline)
+            pooled = self._take(deadline)
             try:
-                yield session
+                yield pooled.session
+            except psycopg2.Error as error:
+                outage = outage_of(error) or stale_role(pooled.session, error)
+                if outage is None:
+                    raise
+                if not outage.session_is_good:
+                    self._drop(pooled)
+                raise outage from error
             finally:
-                self._give_back(session)
+                self._give_back(pooled)
         finally:
             self._free.release()
 
-    def _take(self, deadline: float) -> connection:
+    def _take(self, deadline: float) -> _Pooled:
         while True:
             with self._guard:
-                session = self._idle.pop() if self._idle else None
-            if session is None:
-                return self._open(deadline)
-            if _is_alive(session):
-                return session
-            session.close()
+                pooled, era = self._idle.pop() if self._idle else None, self._era
+            if pooled is None:
+                return _Pooled(self._open(deadline), era)
+            if pooled.era == era and is_alive(pooled.session):
+                return pooled
+            discard(pooled.session)
 
     def _open(self, deadline: float) -> connection:
         pause_seconds = 0.05
         while True:
             try:
                 return connect(self._dsn, self._application_name)
-            except CONNECTION_ERRORS:
+            except DatabaseAway:
                 if time.monotonic() + pause_seconds > deadline:
                     raise
                 time.sleep(pause_seconds)
                 pause_seconds = min(pause_seconds * 2, 1.0)
 
-    def _give_back(self, session: connection) -> None:
+    def _drop(self, pooled: _Pooled) -> None:
+        """Use the session no more. What is wrong with one that still lives may be with the others too."""
+        if not pooled.session.closed:
+            with self._guard:
+                self._era = max(self._era, pooled.era + 1)
+        discard(pooled.session)
+
+    def _give_back(self, pooled: _Pooled) -> None:
+        session = pooled.session
         if session.closed or session.get_transaction_status() != TRANSACTION_STATUS_IDLE:
             session.close()
             return
         with self._guard:
-            self._idle.append(session)
+            self._idle.append(pooled)
 
 
-def _is_alive(session: connection) -> bool:
-    """Notice without a round trip that the server ended an idle session."""
-    try:
-        session.poll()
-        session.poll()  # the first one still succeeds after the server has hung up
-    except psycopg2.Error:
-        return False
-    return not session.closed
+@dataclass(frozen=True)
+class _Pooled:
+    """A session, and how often sessions of its pool had gone bad when it was opened."""
+
+    session: connection
+    era: int
 
 
 @lru_cache(maxsize=1)

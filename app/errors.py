@@ -8,6 +8,7 @@
     │   └── StaleClaim   a newer attempt owns the job: whatever this one found out is dropped
     ├── SettingsError    the environment can't be used; the message is one line for a person
     ├── DatabaseError    the database can't be used; the message is one line for a person
+    │   └── DatabaseAway not for now: it passes by itself, and what was tried may be tried again
     └── ProcessFailed    a process that this one started ended when it should not have, or failed
 
 Error codes are dotted, lower case and stable (`provider.rate_limited`, `template.syntax`): people and
@@ -79,6 +80,19 @@ class SettingsError(WorkerError):
 
 class DatabaseError(WorkerError):
     """The database can't be used as it is."""
+
+
+class DatabaseAway(DatabaseError):
+    """The database can't be used for now; nothing is wrong with what was asked of it.
+
+    `sqlstate` is None where the session was lost, or never came about. With `session_is_good` only this
+    statement or transaction failed, over a lock, a conflict or its time; else another session is needed.
+    """
+
+    def __init__(self, message: str, *, sqlstate: str | None = None, session_is_good: bool = False) -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate
+        self.session_is_good = session_is_good
 
 
 class ProcessFailed(WorkerError):

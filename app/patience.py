@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import structlog
 
-from app.database import CONNECTION_ERRORS
+from app.errors import DatabaseAway
 
 log = structlog.get_logger(__name__)
 
@@ -24,9 +24,9 @@ def patiently(ask: Callable[[], Answer]) -> Answer:
     for tries_left in reversed(range(TRIES)):
         try:
             return ask()
-        except CONNECTION_ERRORS as error:
+        except DatabaseAway as error:
             if not tries_left:
                 raise
-            log.warning("the database went away; it is asked again", error=str(error).strip())
+            log.warning("the database went away; it is asked again", error=str(error))
             time.sleep(PAUSE_SECONDS)
     raise AssertionError("the last try returns or raises")

@@ -13,9 +13,10 @@ import structlog
 from psycopg2.extensions import connection
 
 from app import alerts, logs
-from app.database import connect
-from app.errors import SettingsError
+from app.errors import DatabaseAway, SettingsError
 from app.migrations import WORKER, newest_number
+from app.outages import telling_outages
+from app.sessions import connect
 from app.settings import Settings, settings
 
 log = structlog.get_logger(__name__)
@@ -46,20 +47,22 @@ def prepare() -> Settings:
         _refuse(str(error))
     logs.configure(configured.log_level)
     alerts.configure(configured)
-    with closing(_connect(configured)) as session:
-        _check_schema(session, configured)
+    _check_database(configured)
     return configured
 
 
-def _connect(configured: Settings) -> connection:
-    """A session, as soon as the database gives one."""
+def _check_database(configured: Settings) -> None:
+    """Look at the schema, as soon as the database lets anybody look."""
     pause_seconds, reminder_at = FIRST_PAUSE_SECONDS, time.monotonic()
     while True:
         try:
-            return connect(configured.database_url.get_secret_value(), "lf-worker boot")
-        except psycopg2.OperationalError as error:
-            reason = str(error).strip().splitlines()[0]
-            if configured.worker_once or _FOR_GOOD.search(str(error)):
+            dsn = configured.database_url.get_secret_value()
+            with telling_outages(), closing(connect(dsn, "lf-worker boot")) as session:
+                _check_schema(session, configured)
+            return
+        except DatabaseAway as error:
+            reason = str(error)
+            if configured.worker_once or _FOR_GOOD.search(reason):
                 _refuse(f"the database can't be reached: {reason}")
         if time.monotonic() >= reminder_at:
             log.warning("waiting for the database", error=reason)

@@ -18,8 +18,8 @@ import structlog
 from dramatiq.middleware import CurrentMessage
 from periodiq import cron
 
-from app.database import CONNECTION_ERRORS, database
-from app.errors import DatabaseError
+from app.database import database
+from app.errors import DatabaseAway
 from app.timetable import Timetable
 
 log = structlog.get_logger(__name__)
@@ -79,6 +79,6 @@ def _do_if_due(duty: Callable[[], None], slots: Timetable | None, missed: Missed
             return
         duty()
         database().call("SELECT worker.finish_tick(%s)", (message_id,))
-    except (*CONNECTION_ERRORS, DatabaseError) as error:
-        log.warning("database went away during a sweep", sweep=duty.__name__, error=str(error).strip())
+    except DatabaseAway as error:
+        log.warning("database went away during a sweep", sweep=duty.__name__, error=str(error))
         raise dramatiq.Retry(delay=RETRY_MS) from None

@@ -12,8 +12,9 @@ import structlog
 from dramatiq.middleware import Middleware
 from psycopg2.sql import SQL
 
-from app.database import connect, database
+from app.database import database
 from app.errors import DatabaseError
+from app.sessions import connect
 from app.settings import Settings
 
 log = structlog.get_logger(__name__)

@@ -20,7 +20,7 @@ from app import alerts, budgets, limits
 from app.broker import Delivery
 from app.calls import collect_calls
 from app.claims import Claim, Opened, open_claim
-from app.database import CONNECTION_ERRORS, database
+from app.database import database
 from app.endings import (
     DEADLINE,
     Execute,
@@ -33,7 +33,7 @@ from app.endings import (
     parse_job,
     retry_or_fail,
 )
-from app.errors import DatabaseError, GiveUp, PutBack, RetryLater, StaleClaim
+from app.errors import DatabaseAway, GiveUp, PutBack, RetryLater, StaleClaim
 from app.identity import worker_id
 from app.open_claims import open_claims
 from app.settings import settings
@@ -104,8 +104,8 @@ def _run_ticket(kind: Kind, hint: str | None) -> None:
     except PutBack as wait:
         log.debug("not yet", kind=kind.name, code=wait.code, after_seconds=wait.after_seconds)
         raise again(wait.after_seconds * 1000) from None
-    except (*CONNECTION_ERRORS, DatabaseError) as error:
-        log.warning("database went away before the job began", kind=kind.name, error=str(error).strip())
+    except DatabaseAway as error:
+        log.warning("database went away before the job began", kind=kind.name, error=str(error))
         raise again(DATABASE_PAUSE_SECONDS * 1000) from None
     if claim is None:
         log.debug("nothing to do", kind=kind.name, found=opened.value)
@@ -122,8 +122,8 @@ def _run_ticket(kind: Kind, hint: str | None) -> None:
             _attempt(kind, opened, claim)
         except StaleClaim as error:
             log.warning("result dropped", reason=error.message)
-        except (*CONNECTION_ERRORS, DatabaseError) as error:
-            log.warning("database went away during the job", error=str(error).strip())
+        except DatabaseAway as error:
+            log.warning("database went away during the job", error=str(error))
             if _is_still_ours(claim):
                 raise again(DATABASE_PAUSE_SECONDS * 1000) from None
 
@@ -135,8 +135,8 @@ def _is_still_ours(claim: Claim[Any]) -> bool:
     except StaleClaim:
         log.info("the job has ended, or is another attempt's")
         return False
-    except (*CONNECTION_ERRORS, DatabaseError) as error:
-        log.warning("the claim stays open until the message comes again", error=str(error).strip())
+    except DatabaseAway as error:
+        log.warning("the claim stays open until the message comes again", error=str(error))
     return True
 
 
@@ -172,7 +172,7 @@ def _attempt(kind: Kind, opened: Opened, claim: Claim[Any]) -> None:
         retry_or_fail(kind, claim, error)
     except TimeLimitExceeded:
         retry_or_fail(kind, claim, DEADLINE)
-    except (StaleClaim, *CONNECTION_ERRORS, DatabaseError):
+    except (StaleClaim, DatabaseAway):
         raise
     except Exception as error:
         log.exception("job ended in an unexpected error")

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from app.database import CONNECTION_ERRORS
-from app.errors import DatabaseError
+from app.errors import DatabaseAway
 from realtime.hints import Heard, Hints
 from realtime.outlet import Outlet
 
@@ -71,9 +70,9 @@ class Forwarder:
         """Do it in a thread, since it waits for the database; whether it could be done."""
         try:
             await asyncio.to_thread(look)
-        except (*CONNECTION_ERRORS, DatabaseError) as error:
+        except DatabaseAway as error:
             if not self._is_away:
-                log.warning("database is away", error=str(error).strip())
+                log.warning("database is away", error=str(error))
             self._is_away = True
             self._hints.put_back(heard)
             await asyncio.sleep(self._rhythm.retry_seconds)

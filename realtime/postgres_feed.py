@@ -9,7 +9,9 @@ import structlog
 from psycopg2.extensions import connection
 
 from app.backoff import ReconnectBackoff
-from app.database import CONNECTION_ERRORS, connect
+from app.errors import DatabaseAway
+from app.outages import telling_outages
+from app.sessions import connect
 from realtime.hints import Hints
 
 log = structlog.get_logger(__name__)
@@ -42,11 +44,12 @@ class PostgresFeed:
             try:
                 session = await asyncio.to_thread(connect, self._dsn, "lf-worker realtime", durable=False)
                 try:
-                    await self._listen(session, hints)
+                    with telling_outages():
+                        await self._listen(session, hints)
                 finally:
                     session.close()
-            except CONNECTION_ERRORS as error:
-                reason = str(error).strip()
+            except DatabaseAway as error:
+                reason = str(error)
             pause_seconds = self._backoff.lost()
             if self._backoff.losses == 1:
                 log.warning("lost the session that listens", error=reason)

@@ -6,7 +6,7 @@ import psycopg2
 import structlog
 
 from app import alerts
-from app.database import CONNECTION_ERRORS, database
+from app.database import database
 from app.settings import settings
 from app.sweeps import Missed, sweep
 
@@ -28,8 +28,6 @@ def _add_missing_tickets(kind: str) -> None:
     """The same for one kind; one whose jobs can't be counted leaves the others theirs."""
     try:
         added = database().call("SELECT worker.add_missing_tickets(%s) AS added", (kind,))[0]["added"]
-    except CONNECTION_ERRORS:
-        raise
     except psycopg2.Error as error:
         log.exception("missing tickets were not looked for", kind=kind)
         alerts.unexpected(error)

@@ -11,6 +11,7 @@ does, by refusing the results of all attempts but the newest.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterable
 from typing import Any, cast
@@ -23,12 +24,13 @@ from dramatiq.errors import ConnectionError as BrokerConnectionError
 from dramatiq_pg import PostgresBroker
 from psycopg2.extensions import cursor
 
+from app.backoff import backoff_ms
 from app.broker.deliveries import Delivery, QueuePolicy
 from app.broker.envelope import encode
 from app.broker.post_office import LeaseConsumer, PostOffice
 from app.broker.work_queue import WorkQueue
-from app.database import CONNECTION_ERRORS, Database
-from app.errors import DatabaseError
+from app.database import Database
+from app.errors import DatabaseAway
 from app.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -41,6 +43,9 @@ _ENQUEUE_UNIQUE = "SELECT worker.enqueue_messages(%s::jsonb[], %s::bigint[], %s:
 
 #: How long an enqueue outside a transaction is tried while the database is away.
 ENQUEUE_RETRY_SECONDS = 60.0
+
+#: Bounds of the pause between two such tries.
+MIN_PAUSE_MS, MAX_PAUSE_MS = 50, 1_000
 
 #: Longest name of a Postgres notification channel.
 MAX_CHANNEL_BYTES = 63
@@ -110,12 +115,16 @@ class LeaseBroker(PostgresBroker):
 
     def _call_patiently(self, statement: str, parameters: Any) -> list[dict[str, Any]]:
         give_up_at = time.monotonic() + self._enqueue_retry_seconds
-        while True:
+        for failures in itertools.count(1):
             try:
                 return self._database.call(statement, parameters)
-            except (*CONNECTION_ERRORS, DatabaseError) as error:
+            except DatabaseAway as error:
                 if time.monotonic() > give_up_at:
-                    raise BrokerConnectionError(str(error).strip()) from error
+                    raise BrokerConnectionError(str(error)) from error
+                if failures == 1:
+                    log.warning("messages wait for the database", error=str(error))
+            time.sleep(backoff_ms(failures, min_ms=MIN_PAUSE_MS, max_ms=MAX_PAUSE_MS) / 1000)
+        raise AssertionError("the last try returns or raises")
 
     def enqueue_in(
         self, tx: cursor, *messages: Message, delay_ms: int = 0, unique_key: str | None = None

@@ -10,7 +10,9 @@ from abc import ABC, abstractmethod
 import structlog
 from psycopg2.extensions import connection
 
-from app.database import CONNECTION_ERRORS, connect
+from app.errors import DatabaseAway
+from app.outages import telling_outages
+from app.sessions import connect, discard
 
 log = structlog.get_logger(__name__)
 
@@ -63,16 +65,17 @@ class SessionThread(threading.Thread, ABC):
             session = connect(self._dsn, self.name, durable=False)
             if failures:
                 log.info("database is back", thread=self.name)
-            self.serve(session)
+            with telling_outages():
+                self.serve(session)
+            session.close()
             return True
-        except CONNECTION_ERRORS as error:
+        except DatabaseAway as error:
             if not failures:
-                log.warning("database is away", thread=self.name, error=str(error).strip())
+                log.warning("database is away", thread=self.name, error=str(error))
         except Exception:
             log.exception("thread goes on after an error", thread=self.name)
-        finally:
-            if session is not None:
-                session.close()
+        if session is not None:
+            discard(session)
         return False
 
     def _pause(self, failures: int) -> None:

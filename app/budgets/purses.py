@@ -11,8 +11,8 @@ from uuid import UUID, uuid4
 from app.budgets.refusals import raise_refusal
 from app.calls import PLATFORM_KEY, call_parameters, unsettled_calls
 from app.claims import Claim
-from app.database import CONNECTION_ERRORS, Database
-from app.errors import PutBack
+from app.database import Database
+from app.errors import DatabaseAway, PutBack
 from app.purse import Ceiling, paid_from
 from app.settings import settings
 
@@ -91,7 +91,7 @@ class OwnersPurse:
     def _call(self, statement: str, terms: tuple[Any, ...]) -> list[dict[str, Any]]:
         try:
             return self.database.call(statement, terms)
-        except CONNECTION_ERRORS:
+        except DatabaseAway:
             # A session that was lost meanwhile is found out by using it. One id is held for once, and to
             # settle twice changes nothing.
             return self.database.call(statement, terms)

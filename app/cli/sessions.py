@@ -11,9 +11,9 @@ from psycopg2.extensions import connection
 from psycopg2.extras import RealDictCursor
 
 from app.cli.folders import DATA_FOLDER
-from app.database import connect
-from app.errors import DatabaseError, SettingsError
+from app.errors import DatabaseAway, DatabaseError, SettingsError
 from app.local.cluster_state import running_state
+from app.sessions import connect
 from app.settings import load_settings
 
 
@@ -22,8 +22,8 @@ def worker_session() -> Iterator[connection]:
     """A session like a worker's on DATABASE_URL, or on the database of this folder's `lf-worker dev`."""
     try:
         session = connect(find_dsn(), "lf-worker command")
-    except psycopg2.OperationalError as error:
-        raise DatabaseError(f"can't connect to the database: {first_line(error)}") from None
+    except DatabaseAway as error:
+        raise DatabaseError(f"can't connect to the database: {error}") from None
     with closing(session):
         try:
             yield session

@@ -10,8 +10,8 @@ import structlog
 
 from app import alerts
 from app.calls import Call, collect_calls
-from app.database import CONNECTION_ERRORS, Database
-from app.errors import DatabaseError, GiveUp, PutBack, RetryLater, WorkerError
+from app.database import Database
+from app.errors import DatabaseAway, GiveUp, PutBack, RetryLater, WorkerError
 from app.nodes import Models, run_node
 from app.patience import patiently
 from app.platform.costs import credits_for
@@ -111,7 +111,7 @@ class Trier:
         calls: list[Call] = []
         try:
             return self._try(start, number, resumed, calls)
-        except (RunStopped, RunLost, *CONNECTION_ERRORS, DatabaseError) as error:
+        except (RunStopped, RunLost, DatabaseAway) as error:
             return Broken(start.node.id, number, error, calls)
 
     def _try(self, start: Start, number: int, resumed: Resumed | None, calls: list[Call]) -> Tried | Parked:
@@ -135,7 +135,7 @@ class Trier:
             failure = error
         except (GiveUp, RetryLater) as error:
             failure = NodeFailure.from_job_error(error)
-        except (RunStopped, RunLost, *CONNECTION_ERRORS, DatabaseError):
+        except (RunStopped, RunLost, DatabaseAway):
             raise
         except Exception as error:
             log.exception("node ended in an unexpected error", nodeId=start.node.id)

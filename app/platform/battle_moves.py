@@ -6,9 +6,10 @@ from uuid import UUID
 
 import psycopg2
 import structlog
-from psycopg2.errorcodes import QUERY_CANCELED
 
 from app.database import Database
+from app.errors import DatabaseAway
+from app.outages import trouble_of_one
 
 log = structlog.get_logger(__name__)
 
@@ -47,18 +48,7 @@ def _move_each(database: Database, candidates: str, function: str) -> int:
 def _move(database: Database, function: str, battle_id: UUID) -> bool:
     try:
         return bool(database.call(f"SELECT {function}(%s) AS moved", (battle_id,))[0]["moved"])
-    except psycopg2.Error as error:
-        if is_about_the_session(error):
-            raise
-        log.error("a battle can't be moved on", battleId=str(battle_id), by=function, reason=_reason(error))
+    except (psycopg2.Error, DatabaseAway) as error:
+        reason = trouble_of_one(error)
+        log.error("a battle can't be moved on", battleId=str(battle_id), by=function, reason=reason)
         return False
-
-
-def is_about_the_session(error: psycopg2.Error) -> bool:
-    """Whether the database went away; a statement that took too long is the battle's own trouble."""
-    code = error.pgcode
-    return code is None or (code[:2] in {"08", "57"} and code != QUERY_CANCELED)
-
-
-def _reason(error: psycopg2.Error) -> str:
-    return (error.diag.message_primary or type(error).__name__).strip()

@@ -10,7 +10,7 @@ from uuid import UUID
 import psycopg2
 from pydantic import SecretStr
 
-from app.database import CONNECTION_ERRORS, Database
+from app.database import Database
 from app.errors import GiveUp
 from app.platform.token_refresh import refresh_if_due
 from app.platform.workflows import WorkflowRun
@@ -92,8 +92,6 @@ def _fetch_token(database: Database, holder: UUID, ref: ConnectorRef, scopes: Se
             "SELECT fn_oauth_resolve_connection(%s, %s, %s::text[]) AS token",
             (holder, str(ref), list(scopes)),
         )
-    except CONNECTION_ERRORS:
-        raise
     except psycopg2.Error as error:
         code, reason = _REFUSALS.get(error.pgcode or "", ("connector.unavailable", "can't be read"))
         wanted = f" ({', '.join(scopes)})" if code == "connector.scope_missing" else ""

@@ -16,7 +16,8 @@ import psycopg2
 import structlog
 
 from app.database import Database
-from app.platform.battle_moves import is_about_the_session
+from app.errors import DatabaseAway
+from app.outages import trouble_of_one
 from app.timetable import Timetable
 
 log = structlog.get_logger(__name__)
@@ -108,10 +109,8 @@ def compare_new_expressions(database: Database) -> None:
     for row in database.call("SELECT *, now() FROM worker.uncompared_schedules(%s)", (MAX_COMPARED,)):
         try:
             _compare_new(database, row)
-        except psycopg2.Error as error:
-            if is_about_the_session(error):
-                raise
-            reason = str(error).splitlines()[0]
+        except (psycopg2.Error, DatabaseAway) as error:
+            reason = trouble_of_one(error)
             log.error("an expression can't be compared", expression=row["cron_expr"], reason=reason)
 
 

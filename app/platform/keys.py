@@ -8,7 +8,7 @@ from uuid import UUID
 import psycopg2
 from pydantic import SecretStr
 
-from app.database import CONNECTION_ERRORS, Database
+from app.database import Database
 from app.errors import GiveUp
 from app.platform.battles import BattleJob
 from app.platform.lens_runs import LensRun
@@ -85,8 +85,6 @@ def _decrypt(database: Database, payer: Payer, key_id: UUID, provider: str) -> S
         raise GiveUp(problem, _PROBLEMS[problem])
     try:
         rows = database.call("SELECT fn_worker_decrypt_api_key(%s) AS key", (key_id,))
-    except CONNECTION_ERRORS:
-        raise
     except psycopg2.Error as error:
         raise GiveUp("key.unavailable", f"the job's API key can't be read: {_first_line(error)}") from None
     return SecretStr(rows[0]["key"] or "")

@@ -11,7 +11,7 @@ import psycopg2
 from psycopg2.extras import Json
 from pydantic import BaseModel, JsonValue
 
-from app.database import CONNECTION_ERRORS, Database
+from app.database import Database
 from app.errors import GiveUp
 from app.platform.json_values import storable
 from app.platform.node_effects import Effect, Standing, begin_in, keep_receipt_in
@@ -124,8 +124,6 @@ def _told() -> Iterator[None]:
     """Tell what the database refuses in the words of a job."""
     try:
         yield
-    except CONNECTION_ERRORS:
-        raise
     except psycopg2.Error as error:
         said = (error.diag.message_primary or type(error).__name__).strip()[:300]
         if error.pgcode == _TOLD:

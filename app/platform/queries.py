@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from psycopg2.extras import Json
 from psycopg2.sql import SQL, Composed, Identifier
 from pydantic import BaseModel, JsonValue
 
-from app.database import CONNECTION_ERRORS, Database
+from app.database import Database
 from app.errors import GiveUp
 from app.platform.json_values import storable
 
@@ -52,18 +53,29 @@ def ask_function(
     Raises GiveUp with a `query.…` code, which tells what the database said.
     """
     try:
-        with database.transaction() as tx:
+        with database.transaction() as tx, _refusing_in_it(function):
             taken = _find(tx, function, arguments)
             _act_as(tx, lenser_id)
             tx.execute(_statement(function, taken), (Json(storable(dict(arguments))), MOST_ROWS))
             return [answer["value"] for answer in _rows(tx)]
+    except psycopg2.Error as error:
+        raise _refusal(function, error) from None
+
+
+@contextmanager
+def _refusing_in_it(function: str) -> Iterator[None]:
+    """Tell what this transaction itself forbids, which speaks neither of the session nor of the database."""
+    try:
+        yield
     except psycopg2.errors.QueryCanceled:
         raise GiveUp("query.timeout", f"{function} took longer than {TIMEOUT_MS} ms") from None
-    except CONNECTION_ERRORS:
-        raise
-    except psycopg2.Error as error:
-        said = (error.diag.message_primary or type(error).__name__).strip()[:200]
-        raise GiveUp("query.refused", f"{function}: {said}") from None
+    except psycopg2.errors.ReadOnlySqlTransaction as error:
+        raise _refusal(function, error) from None
+
+
+def _refusal(function: str, error: psycopg2.Error) -> GiveUp:
+    said = (error.diag.message_primary or type(error).__name__).strip()[:200]
+    return GiveUp("query.refused", f"{function}: {said}")
 
 
 def _find(tx: cursor, function: str, given: Mapping[str, JsonValue]) -> list[_Argument]:

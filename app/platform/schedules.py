@@ -17,7 +17,8 @@ import psycopg2
 import structlog
 
 from app.database import Database
-from app.platform.battle_moves import is_about_the_session
+from app.errors import DatabaseAway
+from app.outages import trouble_of_one
 from app.timetable import Timetable
 
 log = structlog.get_logger(__name__)
@@ -63,10 +64,8 @@ def problem_of(expression: str, timezone: str, now: datetime) -> str | None:
 def _serve(how: Callable[[Database, _Row], str | None], database: Database, row: _Row) -> str | None:
     try:
         return how(database, row)
-    except (psycopg2.Error, ValueError) as error:
-        if isinstance(error, psycopg2.Error) and is_about_the_session(error):
-            raise
-        reason = str(error).splitlines()[0]
+    except (psycopg2.Error, DatabaseAway, ValueError) as error:
+        reason = str(error) if isinstance(error, ValueError) else trouble_of_one(error)
         log.error("a schedule can't be served", scheduleId=str(row["schedule_id"]), reason=reason)
         return None
 

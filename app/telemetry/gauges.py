@@ -14,8 +14,8 @@ import structlog
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider
 
-from app.database import CONNECTION_ERRORS, Database
-from app.errors import DatabaseError
+from app.database import Database
+from app.errors import DatabaseAway
 
 log = structlog.get_logger(__name__)
 
@@ -100,8 +100,8 @@ def _observe(gauge: _Gauge, readings: _Readings) -> Callable[[CallbackOptions], 
     def observe(_options: CallbackOptions) -> Iterable[Observation]:
         try:
             rows = readings.of(gauge.statement)
-        except (*CONNECTION_ERRORS, DatabaseError) as error:
-            log.warning("no figures for a gauge", gauge=gauge.name, error=str(error).strip())
+        except DatabaseAway as error:
+            log.warning("no figures for a gauge", gauge=gauge.name, error=str(error))
             return
         for row in rows:
             # An empty queue has no oldest message: its age is nothing, not unknown.

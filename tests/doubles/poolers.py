@@ -78,3 +78,4 @@ def _copy_messages(server: socket.socket, client: socket.socket, change: Change)
                 kind, body = changed
                 client.sendall(kind + struct.pack("!i", len(body) + 4) + body)
             first = stream.read(1)
+        client.shutdown(socket.SHUT_RDWR)  # a thread reads from it, and to close it would wait for that

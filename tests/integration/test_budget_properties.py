@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.database import connect
+from app.sessions import connect
 from tests.integration.budget_rows import hold, set_budget, set_price, settle, use
 from tests.sql import Connection, call
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from app.database import connect
+from app.sessions import connect
 from tests.integration.budget_rows import hold, set_budget, set_price, settle, use
 from tests.sql import Connection, call
 

@@ -7,7 +7,6 @@ from contextlib import closing
 from typing import Any
 from uuid import UUID, uuid4
 
-import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
@@ -16,6 +15,7 @@ from app.broker import LeaseBroker
 from app.calls import Call, call_parameters
 from app.claims import Claim, Opened
 from app.database import Database
+from app.errors import DatabaseAway
 from app.limits import Quota, passage, passages
 from app.local.platform import Seeded, enqueue_lens_run
 from app.platform.lens_runs import LensRun, fail_run
@@ -44,7 +44,7 @@ def declare(broker: LeaseBroker, *, loses_the_word: bool = False) -> None:
     def execute_lens_run(claim: Claim[LensRun]) -> None:
         succeed(claim)
         if loses_the_word:
-            raise psycopg2.OperationalError("server closed the connection unexpectedly")
+            raise DatabaseAway("server closed the connection unexpectedly")
 
     work("lens_run", queue="lens_runs", job=LensRun, fail=fail_run, time_limit_ms=60_000)(execute_lens_run)
 
@@ -111,7 +111,7 @@ def test_a_passage_is_settled_though_the_session_was_lost_during_the_call(
 
     def call_once_in_vain(statement: str, parameters: object = None) -> list[dict[str, object]]:
         monkeypatch.setattr(jobs_database, "call", real_call)
-        raise psycopg2.OperationalError("server closed the connection unexpectedly")
+        raise DatabaseAway("server closed the connection unexpectedly")
 
     with passage(jobs_database, uuid4(), quota, hold_seconds=60):
         assert call(connection, "SELECT count(*) FROM worker.passages") == 1

@@ -10,7 +10,7 @@ import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from app.broker import LeaseBroker
-from app.errors import DatabaseError
+from app.errors import DatabaseAway
 from app.local.platform import Seeded, enqueue_lens_run
 from app.sweeps import Missed, sweep
 from tests.integration.conftest import import_afresh, running_worker
@@ -86,7 +86,7 @@ def test_a_sweep_that_gets_no_connection_is_done_a_little_later(
     def look() -> None:
         done.append("looked")
         if len(done) == 1:
-            raise DatabaseError("no database connection became free within 5 s")
+            raise DatabaseAway("no database connection became free within 5 s")
 
     look.send_with_options(kwargs={"off_timetable": True})
     with running_worker(broker):

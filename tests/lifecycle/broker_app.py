@@ -15,7 +15,8 @@ import dramatiq
 
 from app import logs
 from app.boot import build_broker
-from app.database import CONNECTION_ERRORS, database
+from app.database import database
+from app.errors import DatabaseAway
 from app.settings import settings
 
 logs.configure(settings().log_level)
@@ -75,5 +76,5 @@ def _execute(statement: str, *parameters: Any) -> list[dict[str, Any]]:
     while True:
         try:
             return database().call(statement, values)
-        except CONNECTION_ERRORS:
+        except DatabaseAway:
             time.sleep(0.05)

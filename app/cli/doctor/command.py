@@ -32,8 +32,8 @@ from app.cli.doctor.finding import Check, Finding, Level, Patient
 from app.cli.doctor.plans import check as plans
 from app.cli.doctor.plans import values
 from app.cli.sessions import find_dsn
-from app.database import connect
-from app.errors import DatabaseError
+from app.errors import DatabaseAway, DatabaseError
+from app.sessions import connect
 from app.settings import load_settings
 
 #: What must hold before the rest can be looked at.
@@ -105,8 +105,8 @@ def examine(*, online: bool = False) -> Iterator[Finding]:
     settings = load_settings(DATABASE_URL=dsn)
     try:
         session = connect(dsn, "lf-worker doctor")
-    except psycopg2.OperationalError as error:
-        raise DatabaseError(f"can't connect to the database: {str(error).splitlines()[0]}") from None
+    except DatabaseAway as error:
+        raise DatabaseError(f"can't connect to the database: {error}") from None
     with closing(session):
         patient = Patient(session, settings, online)
         first = [finding for check in FIRST for finding in _look(check, patient)]

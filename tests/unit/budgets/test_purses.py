@@ -7,13 +7,12 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
-import psycopg2
 import pytest
 
 from app.budgets import OwnersPurse, purse_of, purses
 from app.calls import PLATFORM_KEY, measured
 from app.claims import Claim
-from app.errors import GiveUp, PutBack
+from app.errors import DatabaseAway, GiveUp, PutBack
 from app.purse import Ceiling, open_purse
 from app.settings import settings
 from tests.unit.recorded import RecordedDatabase, stop_clock
@@ -73,7 +72,7 @@ def test_nothing_is_held_for_what_costs_nothing_that_counts() -> None:
 
 
 def test_a_session_that_was_lost_is_asked_again_for_the_same_hold() -> None:
-    held, asked = hold(psycopg2.OperationalError("gone"), answer("held"))
+    held, asked = hold(DatabaseAway("gone"), answer("held"))
     assert [terms[0] for terms in asked] == [held, held]
 
 

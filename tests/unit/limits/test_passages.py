@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from app import patience
 from app.calls import Call, call_parameters
 from app.claims import Claim
-from app.errors import DatabaseError, GiveUp, PutBack
+from app.errors import DatabaseAway, GiveUp, PutBack
 from app.limits import passages
 from app.limits.passages import Quota, count_call, passage, passage_of
 from tests.unit.recorded import RecordedDatabase, stop_clock
@@ -127,17 +127,20 @@ def test_a_call_tells_whose_passage_it_took_unless_its_message_does() -> None:
 
 def test_an_outage_is_sat_out_and_what_can_not_be_settled_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "PAUSE_SECONDS", 0.0)
-    outage = [psycopg2.OperationalError("gone")] * 3
+    outage = [DatabaseAway("gone")] * 3
     again = RecordedDatabase(answer(), *outage, [])
     with passage(again, TICKET, QUOTA, hold_seconds=60.0):
         count_call(call())
     assert again.asked[1:] == [(SETTLE, (TICKET, 1, 11.0, 0.5, 0.0))] * 4
-    for failure in (DatabaseError("full\n"), psycopg2.DataError("bad\n")):
+    for failure, tries in ((DatabaseAway("full"), 4), (psycopg2.DataError("bad\n"), 1)):
         with (
             capture_logs() as logs,
-            passage(RecordedDatabase(answer(), failure), TICKET, QUOTA, hold_seconds=60.0),
+            passage(RecordedDatabase(answer(), *[failure] * tries), TICKET, QUOTA, hold_seconds=60.0),
         ):
             time.sleep(0)
-        assert logs == [
-            {"event": "passage not settled", "log_level": "warning", "error": str(failure).strip()}
-        ]
+        assert len(logs) == tries
+        assert logs[-1] == {
+            "event": "passage not settled",
+            "log_level": "warning",
+            "error": str(failure).strip(),
+        }
