@@ -98,7 +98,7 @@ class Database:
         pause_seconds = 0.05
         while True:
             try:
-                return connect(self._dsn, self._application_name)
+                return connect(self._dsn, self._application_name, writable=True)
             except DatabaseAway:
                 if time.monotonic() + pause_seconds > deadline:
                     raise

@@ -12,6 +12,7 @@ was set read only is out of space or about to be replaced.
 from __future__ import annotations
 
 import psycopg2
+from psycopg2.errorcodes import READ_ONLY_SQL_TRANSACTION
 from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT, connection
 from psycopg2.extras import register_default_jsonb, register_uuid
 
@@ -23,7 +24,8 @@ register_uuid()
 register_default_jsonb(globally=True)
 
 _SET_UP_SESSION = """
-    SELECT set_config('search_path', 'worker, public', false),
+    SELECT current_setting('transaction_read_only') = 'on',
+           set_config('search_path', 'worker, public', false),
            set_config('request.jwt.claims', '{"role":"service_role"}', false),
            set_config('request.jwt.claim.role', 'service_role', false),
            set_config('TimeZone', 'UTC', false),
@@ -46,14 +48,19 @@ _RIGHTS_CLASSES = frozenset({"0P", "3F", "42"})
 _END_BEHIND_POOLER = "SELECT pg_terminate_backend(pg_backend_pid()) WHERE pg_backend_pid() <> %s"
 
 
-def connect(dsn: str, application_name: str, *, durable: bool = True) -> connection:
+def connect(dsn: str, application_name: str, *, durable: bool = True, writable: bool = False) -> connection:
     """Open a session in autocommit mode, ready for the platform's functions.
 
     With `durable=False` commits don't wait for the disk: a crash of the server may undo the last of them.
-    Raises `DatabaseAway` where the server can't be reached or takes no session now.
+    Raises `DatabaseAway` where the server can't be reached or takes no session now, and with `writable` where
+    it is read only: the session would stay so when the database no longer is.
     """
     with telling_outages():
-        return _connect(dsn, application_name, durable=durable)
+        session, is_read_only = _connect(dsn, application_name, durable=durable)
+    if writable and is_read_only:
+        discard(session)
+        raise DatabaseAway("the database is read only", sqlstate=READ_ONLY_SQL_TRANSACTION)
+    return session
 
 
 def discard(session: connection) -> None:
@@ -69,7 +76,8 @@ def discard(session: connection) -> None:
         session.close()
 
 
-def _connect(dsn: str, application_name: str, *, durable: bool) -> connection:
+def _connect(dsn: str, application_name: str, *, durable: bool) -> tuple[connection, bool]:
+    """A session that is set up, and whether it is read only."""
     opened = psycopg2.connect(
         dsn,
         application_name=application_name,
@@ -89,10 +97,11 @@ def _connect(dsn: str, application_name: str, *, durable: bool) -> connection:
                     "synchronous_commit": "on" if durable else "off",
                 },
             )
+            is_read_only = (row.fetchone() or (False,))[0]
     except BaseException:
         opened.close()
         raise
-    return opened
+    return opened, is_read_only
 
 
 def is_alive(session: connection) -> bool:

@@ -62,7 +62,7 @@ class SessionThread(threading.Thread, ABC):
         """One session from beginning to end; False when it was lost."""
         session = None
         try:
-            session = connect(self._dsn, self.name, durable=False)
+            session = connect(self._dsn, self.name, durable=False, writable=True)
             if failures:
                 log.info("database is back", thread=self.name)
             with telling_outages():

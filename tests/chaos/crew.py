@@ -140,6 +140,11 @@ class Crew:
         if service.freeze is not None:
             service.freeze.ended_at = time.time()
 
+    def count_in_logs(self, words: bytes) -> int:
+        """How often the services have said that."""
+        logs = (service.log for service in self.services.values() if service.log.exists())
+        return sum(log.read_bytes().count(words) for log in logs)
+
     @property
     def is_frozen(self) -> bool:
         """Whether any service is."""

@@ -12,13 +12,20 @@ from contextlib import closing
 import psycopg2
 
 from app.local.postgres import EmbeddedPostgres
+from tests.chaos import database_faults
 from tests.chaos.crew import WORKERS, Crew, Service
+from tests.chaos.database_faults import setting
 from tests.chaos.ledger import Ledger
 from tests.chaos.outside import Spells
 
 #: Longer than a lease, shorter than a provider's time to answer: a call outlives it.
 FREEZE_SECONDS = 10.0
 SPELL_SECONDS = (2.0, 5.0)
+SERIALIZABLE_SECONDS = 6.0
+#: Several leases long.
+READ_ONLY_SECONDS = 20.0
+#: What a statement is told that would write then.
+READ_ONLY = b"read-only transaction"
 
 
 class Faults:
@@ -96,6 +103,35 @@ class Faults:
                 for pid in self._dice.sample(pids, (len(pids) + 1) // 2):
                     row.execute("SELECT pg_terminate_backend(%s)", (pid,))
 
+    def kill_endings(self) -> None:
+        """End sessions that have ended a claim and not committed the result."""
+        with self._ledger.fault("kill endings") as fault:
+            fault.hits = database_faults.kill_endings(self._server.dsn)
+
+    def serializable(self) -> None:
+        """Serializable transactions by default, as some administrators want them."""
+        with (
+            self._ledger.fault("serializable") as fault,
+            setting(self._server.dsn, "default_transaction_isolation", "serializable") as session,
+        ):
+            self._go_on(SERIALIZABLE_SECONDS)
+            fault.hits = database_faults.sessions_opened_since(session, fault.began_at)
+
+    def read_only(self) -> None:
+        """A database that takes no writes, as when its disk is full; sessions of then are so for ever."""
+        with self._ledger.fault("read only") as fault:
+            before = self._crew.count_in_logs(READ_ONLY)
+            with setting(self._server.dsn, "default_transaction_read_only", "on"):
+                self._go_on(READ_ONLY_SECONDS)
+            fault.hits = self._crew.count_in_logs(READ_ONLY) - before
+
+    def _go_on(self, seconds: float) -> None:
+        """Let the services work, and start them again where they end."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self._crew.tend()
+            time.sleep(0.05)
+
     def restart_postgres(self) -> None:
         """A restart in good order."""
         with self._ledger.fault("restart postgres"):
@@ -145,6 +181,9 @@ FAULTS: dict[str, Callable[[Faults], None]] = {
         Faults.terminate_worker,
         Faults.freeze_worker,
         Faults.end_sessions,
+        Faults.kill_endings,
+        Faults.serializable,
+        Faults.read_only,
         Faults.restart_postgres,
         Faults.crash_postgres,
         Faults.spoil_providers,

@@ -12,20 +12,31 @@ from dataclasses import dataclass
 #: a second, a machine is busy.
 AFTERMATH_SECONDS = 3.0
 #: Faults by which a process can lose its database.
-OUTAGES = ("end sessions", "restart postgres", "crash postgres")
+OUTAGES = (
+    "end sessions",
+    "kill endings",
+    "serializable",
+    "read only",
+    "restart postgres",
+    "crash postgres",
+)
+#: Faults by which a process ends, or is taken for dead: what it was at is another one's from then on.
+DEATHS = ("kill child", "kill worker", "terminate worker", "freeze worker", "boot refused")
 
 
 @dataclass
 class Fault:
     """Something that went wrong on purpose; times are Unix times.
 
-    `target` is the service that it befell, None where it befell all of them.
+    `target` is the service that it befell, None where it befell all of them. `hits` counts what it was seen
+    to do, where that can be seen.
     """
 
     name: str
     target: str | None
     began_at: float
     ended_at: float | None = None
+    hits: int | None = None
 
     def explains(self, service: str | None, since: float, until: float) -> bool:
         """Whether it may be why something in that time was cut short or done again."""
@@ -60,6 +71,11 @@ class Ledger:
         """Whether any fault explains it."""
         return any(fault.explains(service, since, until) for fault in self.faults)
 
+    def death(self, service: str, since: float, until: float) -> str | None:
+        """The fault by which a process may have ended that was at something in that time, if any."""
+        faults = (fault for fault in self.faults if fault.name in DEATHS)
+        return next((fault.name for fault in faults if fault.explains(service, since, until)), None)
+
     def was_database_away(self, at: float) -> bool:
         """Whether somebody who needs the database may have found it away at that time."""
         return any(fault.name in OUTAGES and fault.explains(None, at, at) for fault in self.faults)
@@ -67,3 +83,11 @@ class Ledger:
     def counts(self) -> dict[str, int]:
         """How many faults there were, by name."""
         return dict(sorted(Counter(fault.name for fault in self.faults).items()))
+
+    def hits(self) -> dict[str, int]:
+        """What faults were seen to do, by name, of those of which it can be seen."""
+        seen: Counter[str] = Counter()
+        for fault in self.faults:
+            if fault.hits is not None:
+                seen[fault.name] += fault.hits
+        return dict(sorted(seen.items()))

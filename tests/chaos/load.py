@@ -18,6 +18,7 @@ from app.local.platform import enqueue_lens_run
 from app.local.teams import MemberSeed, SeededTeam, enqueue_team_run, make_team
 from app.local.votes import Ballot, cast, open_vote
 from app.local.workflows import EdgeSeed, NodeSeed, SeededWorkflow, enqueue_workflow_run, make_workflow
+from app.outages import passes
 from tests.chaos.outside import SLOWLY
 from tests.chaos.terms import THRIFTY
 from tests.databases import connect_as_worker
@@ -71,7 +72,9 @@ class Load:
                 try:
                     with closing(connect_as_worker(self._dsn)) as session:
                         self._work(session)
-                except (psycopg2.OperationalError, psycopg2.InterfaceError):
+                except psycopg2.Error as error:
+                    if not passes(error):
+                        raise
                     time.sleep(0.1)
         except BaseException as error:
             self.failure = error

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import islice
 from typing import Any
 
 from tests.chaos.checks import CHECKS, Check
+from tests.chaos.checks.calls import reasons_of_repeats
 from tests.chaos.checks.metering import most_a_minute, most_at_once
 from tests.chaos.evidence import Evidence
 from tests.chaos.run import Plan
@@ -26,10 +28,12 @@ def summarise(plan: Plan, evidence: Evidence, *, mutant: str | None = None) -> d
         "minutes": round(evidence.seconds / 60, 2),
         "jobs": {kind: len(jobs) for kind, jobs in sorted(evidence.accepted.items())},
         "faults": evidence.ledger.counts(),
+        "hits": evidence.ledger.hits(),
         "provider_calls": len(evidence.asked),
         "questions": len(questions),
         "spoiled_calls": sum(asked.spoiled is not None for asked in evidence.asked),
         "repeated_calls": sum(len(asked) - 1 for asked in questions.values()),
+        "repeats": _repeats(evidence),
         "deaths": sum(claim["deaths"] for claim in evidence["claims"]),
         "failed": sum(claim["outcome"] in ("failed", "poison") for claim in evidence["claims"]),
         "limits": {str(limit): _use_of(limit, evidence) for limit in LIMITS},
@@ -39,6 +43,16 @@ def summarise(plan: Plan, evidence: Evidence, *, mutant: str | None = None) -> d
         },
         "invariants": invariants,
     }
+
+
+def _repeats(evidence: Evidence) -> dict[str, int]:
+    """How many calls were made again, by the reason for it."""
+    reasons = Counter(
+        reason or "nothing"
+        for asked in evidence.questions().values()
+        for reason in reasons_of_repeats(evidence, asked)
+    )
+    return dict(sorted(reasons.items()))
 
 
 def _use_of(limit: Limit, evidence: Evidence) -> str:

@@ -12,6 +12,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from app.database import Database
 from app.errors import DatabaseAway
+from app.sessions import connect
 from tests.doubles.poolers import session_pooler
 from tests.integration.broker_rows import end_sessions
 from tests.sql import call
@@ -144,31 +145,46 @@ def test_a_database_that_is_set_read_only_is_left_so_and_no_session_of_then_is_u
     pool.call(write)
     database_setting("SET default_transaction_read_only = on")
     end_sessions(superuser, "lf-worker pool")
-    with pool.transaction(), pool.transaction():
-        pass  # two sessions that are read only
-    with pytest.raises(DatabaseAway) as told:
-        pool.call(write)
-    assert told.value.sqlstate == "25006"
-    database_setting("RESET default_transaction_read_only")
-    # The other one never failed, and is not asked to either.
     for _ in range(2):
-        pool.call(write)
+        with pytest.raises(DatabaseAway, match="the database is read only") as told:
+            pool.call(write)
+        assert told.value.sqlstate == "25006"
+    database_setting("RESET default_transaction_read_only")
     with pool.transaction() as one, pool.transaction() as other:
         one.execute(write)
         other.execute("SELECT current_setting('transaction_read_only') AS it")
         assert [row["it"] for row in other.fetchall()] == ["off"]
 
 
-def test_a_session_that_was_in_use_when_another_went_bad_is_not_used_again(
-    pool: Database, database_setting: Callable[[str], None]
+def test_sessions_that_became_read_only_while_they_were_open_fail_once(pool: Database) -> None:
+    """As those of a server that another one took over from. Of two, the first to fail tells of both."""
+    write = "UPDATE worker.kinds SET kind = kind"
+    with pool.transaction() as one, pool.transaction() as other:
+        for tx in (one, other):
+            tx.execute("SET default_transaction_read_only = on")
+    with pytest.raises(DatabaseAway) as told:
+        pool.call(write)
+    assert told.value.sqlstate == "25006"
+    with pool.transaction() as one, pool.transaction() as other:
+        one.execute(write)
+        other.execute("UPDATE worker.migrations SET number = number")
+
+
+def test_a_session_that_was_in_use_when_another_went_bad_is_not_used_again(pool: Database) -> None:
+    with pool.transaction() as in_use:
+        in_use.execute("SELECT pg_backend_pid() AS pid")
+        (seen,) = (row["pid"] for row in in_use.fetchall())
+        with pytest.raises(DatabaseAway):
+            pool.call(RAISE.format("25006"))
+    assert pid(pool) != seen
+
+
+def test_a_read_only_database_can_still_be_looked_at(
+    dsn: str, database_setting: Callable[[str], None]
 ) -> None:
     database_setting("SET default_transaction_read_only = on")
-    with pool.transaction() as in_use:
-        in_use.execute("SELECT 1")
-        with pytest.raises(DatabaseAway):
-            pool.call("UPDATE worker.kinds SET kind = kind")
-        database_setting("RESET default_transaction_read_only")
-    pool.call("UPDATE worker.kinds SET kind = kind")
+    with closing(connect(dsn, "lf-worker command")) as session:
+        assert call(session, "SHOW default_transaction_read_only") == "on"
 
 
 def test_a_pooler_keeps_no_session_that_went_bad(dsn: str, superuser: Connection) -> None:

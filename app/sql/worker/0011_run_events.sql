@@ -32,8 +32,13 @@ CREATE TABLE worker.run_event_transport (
 INSERT INTO worker.run_event_transport (transport) VALUES ('database');
 
 CREATE FUNCTION worker.choose_run_event_transport(p_transport text) RETURNS void
-LANGUAGE sql SET search_path = '' AS $$
-    UPDATE worker.run_event_transport t SET transport = p_transport WHERE t.transport <> p_transport
+LANGUAGE plpgsql SET search_path = '' AS $$
+BEGIN
+    -- Every process asks for it when it starts, in a database that is read only too.
+    IF EXISTS (SELECT FROM worker.run_event_transport t WHERE t.transport <> p_transport) THEN
+        UPDATE worker.run_event_transport t SET transport = p_transport;
+    END IF;
+END;
 $$;
 
 CREATE VIEW worker.publication_failures AS

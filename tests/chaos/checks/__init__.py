@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from tests.chaos.checks import budgets, calls, ends, metering, processes, results
+from tests.chaos.checks import budgets, calls, ends, faults, metering, processes, results
 from tests.chaos.evidence import Evidence
 
 Check = Callable[[Evidence], Iterator[str]]
 
 CHECKS: tuple[Check, ...] = (
+    faults.faults_have_hit,
     ends.everything_has_ended,
     ends.nothing_accepted_is_lost,
     ends.ends_are_right,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tests.chaos.evidence import Evidence
@@ -16,16 +16,31 @@ WRITING_SECONDS = 1.0
 
 
 def calls_are_repeated_for_a_reason(evidence: Evidence) -> Iterator[str]:
-    """A provider is asked again only where it failed, or where a fault cut off whoever had asked.
+    """A provider is asked again only where it failed, or where the process that had asked ended meanwhile.
+
+    So there are no more calls than questions, failures, and what dying processes were at. That the database
+    was away is no reason: an answer is kept until it is written.
+    """
+    for (model, prompt, _), asked in evidence.questions().items():
+        for reason in reasons_of_repeats(evidence, asked):
+            if reason is None:
+                yield f"{model} had answered {prompt!r}, of {', '.join(map(str, asked))}"
+
+
+def reasons_of_repeats(evidence: Evidence, asked: Sequence[Asked]) -> Iterator[str | None]:
+    """Why each request for one question but the last was not enough: a failure, a death, or nothing.
 
     A worker that thaws may ask too, before it learns that another one has its work.
     """
-    for (model, prompt, _), asked in evidence.questions().items():
-        wanted = [call for call in asked if not _asks_too_late(evidence, call)]
-        for call in wanted[:-1]:
-            until = (call.ended_at or call.began_at) + WRITING_SECONDS
-            if call.spoiled is None and not evidence.ledger.explain(call.worker, call.began_at, until):
-                yield f"{model} had answered {prompt!r}, of {', '.join(map(str, asked))}"
+    late = [call for call in asked if _asks_too_late(evidence, call)]
+    wanted = [call for call in asked if call not in late]
+    yield from ("thawed worker" for _ in (late if wanted else late[:-1]))
+    for call in wanted[:-1]:
+        until = (call.ended_at or call.began_at) + WRITING_SECONDS
+        if call.spoiled is not None:
+            yield "failure of the provider"
+        else:
+            yield evidence.ledger.death(call.worker, call.began_at, until)
 
 
 def _asks_too_late(evidence: Evidence, call: Asked) -> bool:

@@ -14,7 +14,7 @@ import pytest
 
 from app.local.provider_usage import Used
 from app.local.seeds import seeded_id
-from tests.chaos.checks import budgets, ends, metering, processes
+from tests.chaos.checks import budgets, calls, ends, faults, metering, processes
 from tests.chaos.crew import Crew
 from tests.chaos.evidence import QUERIES, Evidence, Row
 from tests.chaos.ledger import AFTERMATH_SECONDS, Fault, Ledger
@@ -290,3 +290,53 @@ def test_a_child_that_could_not_boot_takes_its_siblings_along_if_the_database_wa
     assert look_at_log('{"event": "lf-worker: fine"}\n') == []
     assert look_at_log(said) == service.endings
     assert [(fault.target, fault.ended_at) for fault in service.endings] == [("worker-1", None)]
+
+
+@pytest.mark.parametrize(
+    ("fault", "spoiled", "reason"),
+    [
+        (None, None, None),
+        (None, "500", "failure of the provider"),
+        (Fault("kill worker", "worker-1", NOON + 0.5, NOON + 0.6), None, "kill worker"),
+        (Fault("terminate worker", "worker-1", NOON - 1, NOON + 1), None, "terminate worker"),
+        (Fault("kill worker", "worker-2", NOON + 0.5, NOON + 0.6), None, None),
+        (Fault("kill worker", "worker-1", NOON + 3, NOON + 4), None, None),
+        (Fault("end sessions", None, NOON, NOON + 1), None, None),
+        (Fault("read only", None, NOON - 1, NOON + 20), None, None),
+        (Fault("crash postgres", None, NOON, NOON + 3), None, None),
+    ],
+    ids=[
+        "nothing",
+        "spoiled",
+        "killed",
+        "terminated",
+        "another one was killed",
+        "killed when it was written",
+        "sessions ended",
+        "read only",
+        "crash of the database",
+    ],
+)
+def test_a_call_is_made_again_for_a_failure_or_a_death_and_not_since_the_database_was_away(
+    fault: Fault | None, spoiled: str | None, reason: str | None
+) -> None:
+    twice = [asked("gpt-4o", NOON, spoiled=spoiled), asked("gpt-4o", NOON + 30, worker="worker-2")]
+    found = evidence(asked=twice, faults=[fault] if fault else [])
+    assert list(calls.reasons_of_repeats(found, twice)) == [reason]
+    assert bool(wrong(calls.calls_are_repeated_for_a_reason, found)) is (reason is None)
+
+
+def test_a_call_of_a_worker_that_thaws_is_one_too_many_for_a_reason() -> None:
+    frozen = Fault("freeze worker", "worker-1", NOON - 10, NOON)
+    both = [asked("gpt-4o", NOON - 5, worker="worker-2"), asked("gpt-4o", NOON + 1)]
+    found = evidence(asked=both, faults=[frozen])
+    assert list(calls.reasons_of_repeats(found, both)) == ["thawed worker"]
+    assert wrong(calls.calls_are_repeated_for_a_reason, found) == []
+
+
+def test_a_fault_that_was_never_felt_is_found() -> None:
+    felt, unfelt = Fault("read only", None, NOON), Fault("read only", None, NOON)
+    felt.hits, unfelt.hits = 3, 0
+    assert wrong(faults.faults_have_hit, evidence(faults=[felt, unfelt])) == []
+    assert wrong(faults.faults_have_hit, evidence(faults=[Fault("kill worker", "worker-1", NOON)])) == []
+    assert wrong(faults.faults_have_hit, evidence(faults=[unfelt])) == ["read only was never felt"]
