@@ -13,24 +13,29 @@ from psycopg2.extras import RealDictCursor
 from app.cli.folders import DATA_FOLDER
 from app.errors import DatabaseAway, DatabaseError, SettingsError
 from app.local.cluster_state import running_state
+from app.outages import passes
 from app.sessions import connect
 from app.settings import load_settings
 
 
 @contextmanager
 def worker_session() -> Iterator[connection]:
-    """A session like a worker's on DATABASE_URL, or on the database of this folder's `lf-worker dev`."""
+    """A session like a worker's on DATABASE_URL, or on the database of this folder's `lf-worker dev`.
+
+    Raises `DatabaseAway` for what passes by itself, and `DatabaseError` for what doesn't.
+    """
     try:
         session = connect(find_dsn(), "lf-worker command")
     except DatabaseAway as error:
-        raise DatabaseError(f"can't connect to the database: {error}") from None
+        raise DatabaseAway(f"can't connect to the database: {error}") from None
     with closing(session):
         try:
             yield session
         except (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedFunction):
             raise DatabaseError("the worker's schema is missing or old; run `lf-worker migrate`") from None
         except psycopg2.Error as error:
-            raise DatabaseError(f"the database refused: {first_line(error)}") from None
+            refused = f"the database refused: {first_line(error)}"
+            raise (DatabaseAway if passes(error) else DatabaseError)(refused) from None
 
 
 def find_dsn() -> str:

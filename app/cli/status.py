@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from psycopg2.extensions import connection
@@ -14,6 +14,7 @@ from rich.table import Column, Table
 
 from app.cli.consoles import plain_console
 from app.cli.sessions import fetch, worker_session
+from app.errors import DatabaseAway
 
 #: Seconds between two looks of --watch.
 WATCH_SECONDS = 1.0
@@ -26,16 +27,29 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Look again every second until Ctrl-C.")] = False,
 ) -> None:
     """Show each kind of work, each queue, each AI provider and each worker."""
+    if watch and not as_json:
+        _watch()
     with worker_session() as session:
         if as_json:
             print(json.dumps(read_status(session), default=_plain))
-        elif watch:
-            with Live(_draw(read_status(session)), console=plain_console(), auto_refresh=False) as live:
-                while True:
-                    time.sleep(WATCH_SECONDS)
-                    live.update(_draw(read_status(session)), refresh=True)
         else:
             plain_console().print(_draw(read_status(session)))
+
+
+def _watch() -> NoReturn:
+    """Look again and again, through outages of the database too once there was a first look."""
+    with worker_session() as session:
+        first = _draw(read_status(session))
+    with Live(first, console=plain_console(), auto_refresh=False) as live:
+        while True:
+            try:
+                with worker_session() as session:
+                    while True:
+                        live.update(_draw(read_status(session)), refresh=True)
+                        time.sleep(WATCH_SECONDS)
+            except DatabaseAway as error:
+                live.update(f"{error}; looking again", refresh=True)
+                time.sleep(WATCH_SECONDS)
 
 
 def read_status(session: connection) -> dict[str, Any]:

@@ -78,11 +78,19 @@ class _Readings:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._kept: dict[str, tuple[float, Sequence[dict[str, Any]]]] = {}
+        self._is_away = False
 
     def of(self, statement: str) -> Sequence[dict[str, Any]]:
+        """The rows; none while the database is away, which is said once."""
         read_at, rows = self._kept.get(statement, (-_FRESH_SECONDS, []))
         if time.monotonic() - read_at >= _FRESH_SECONDS:
-            rows = self._database.call(statement)
+            try:
+                rows = self._database.call(statement)
+                self._is_away = False
+            except DatabaseAway as error:
+                if not self._is_away:
+                    log.warning("no figures for the gauges", error=str(error))
+                self._is_away, rows = True, []
             self._kept[statement] = (time.monotonic(), rows)
         return rows
 
@@ -98,12 +106,7 @@ def install_gauges(provider: MeterProvider, database: Database) -> None:
 
 def _observe(gauge: _Gauge, readings: _Readings) -> Callable[[CallbackOptions], Iterable[Observation]]:
     def observe(_options: CallbackOptions) -> Iterable[Observation]:
-        try:
-            rows = readings.of(gauge.statement)
-        except DatabaseAway as error:
-            log.warning("no figures for a gauge", gauge=gauge.name, error=str(error))
-            return
-        for row in rows:
+        for row in readings.of(gauge.statement):
             # An empty queue has no oldest message: its age is nothing, not unknown.
             yield Observation(float(row[gauge.column] or 0), {gauge.label: row[_LABEL_COLUMNS[gauge.label]]})
 

@@ -24,8 +24,8 @@ SPELL_SECONDS = (2.0, 5.0)
 SERIALIZABLE_SECONDS = 6.0
 #: Several leases long.
 READ_ONLY_SECONDS = 20.0
-#: What a statement is told that would write then.
-READ_ONLY = b"read-only transaction"
+#: What a process says then that has a session, and one that wants one.
+READ_ONLY = (b"in a read-only transaction", b"the database is read only")
 
 
 class Faults:
@@ -120,10 +120,10 @@ class Faults:
     def read_only(self) -> None:
         """A database that takes no writes, as when its disk is full; sessions of then are so for ever."""
         with self._ledger.fault("read only") as fault:
-            before = self._crew.count_in_logs(READ_ONLY)
+            before = self._crew.count_in_logs(*READ_ONLY)
             with setting(self._server.dsn, "default_transaction_read_only", "on"):
                 self._go_on(READ_ONLY_SECONDS)
-            fault.hits = self._crew.count_in_logs(READ_ONLY) - before
+            fault.hits = self._crew.count_in_logs(*READ_ONLY) - before
 
     def _go_on(self, seconds: float) -> None:
         """Let the services work, and start them again where they end."""

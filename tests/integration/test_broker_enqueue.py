@@ -6,11 +6,13 @@ import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from urllib.parse import urlsplit
 
 import dramatiq
 import pytest
 from psycopg2.extensions import ISOLATION_LEVEL_READ_COMMITTED
 from psycopg2.extensions import connection as Connection  # noqa: N812
+from structlog.testing import capture_logs
 
 from app.broker import LeaseBroker
 from app.database import Database
@@ -256,3 +258,27 @@ def test_what_sql_enqueues_is_done_and_keyed_like_the_rest(
         eventually(lambda: len(rows(connection)) == 1, what="a delayed message")
         assert journal.wait_for(2) == ["first", "later"]
         wait_until_empty(connection)
+
+
+@pytest.mark.environment(WORKER_DATABASE_POOL_WAIT_SECONDS="0.01")
+def test_a_message_waits_for_a_database_that_is_read_only_and_says_so_once(
+    note: dramatiq.Actor[..., None],
+    connection: Connection,
+    superuser: Connection,
+    dsn: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = urlsplit(dsn).path[1:]
+    superuser.cursor().execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            superuser.cursor().execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+
+    monkeypatch.setattr("app.broker.broker.time.sleep", pause)
+    with capture_logs() as logs:
+        note.send()
+    assert len(rows(connection)) == 1
+    assert [line["event"] for line in logs] == ["messages wait for the database"]
