@@ -119,7 +119,10 @@ def missing_rights(session: connection) -> list[str]:
 
 def _connect(dsn: str) -> connection:
     """A session whose words for functions have their schemas."""
-    return psycopg2.connect(dsn, application_name="lf-worker roles", options="-c search_path=")
+    session = psycopg2.connect(dsn, application_name="lf-worker roles", connect_timeout=10)
+    with session, session.cursor() as row:
+        row.execute("SELECT set_config('search_path', '', false)")
+    return session
 
 
 def _grant(tx: cursor, role: str) -> Iterator[str]:

@@ -40,6 +40,8 @@ _SET_UP_SESSION = """
                 'idle_session_timeout', 'transaction_timeout']) AS timeout (name)
             WHERE current_setting(name, true) IS NOT NULL)
 """
+#: Keepalives notice a lost network while nothing is under way; this does while a statement or a commit is.
+UNANSWERED_MS = 60_000
 #: Postgres knows the session's role by number, and not at all once the role was dropped and made again.
 _ASK_ROLE = "SELECT current_user, session_user"
 #: What a session without rights is told: names that it can't see are not there.
@@ -85,6 +87,7 @@ def _connect(dsn: str, application_name: str, *, durable: bool) -> tuple[connect
         keepalives_idle=30,
         keepalives_interval=10,
         keepalives_count=3,
+        tcp_user_timeout=UNANSWERED_MS,
     )
     try:
         opened.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)

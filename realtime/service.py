@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import signal
 
 import structlog
 
+from app.backoff import backoff_ms
 from app.database import Database
+from app.errors import DatabaseAway
 from app.phoenix.subscription import find_endpoint
 from app.settings import Settings
 from realtime.forwarder import Forwarder, Rhythm
 from realtime.hints import Feed, Hints
 from realtime.outlet import Outlet
-from realtime.postgres_feed import PostgresFeed
+from realtime.postgres_feed import MAX_PAUSE_MS, MIN_PAUSE_MS, PostgresFeed
 from realtime.supabase_feed import SupabaseFeed
 
 log = structlog.get_logger(__name__)
@@ -29,11 +32,23 @@ def choose_feed(settings: Settings) -> Feed:
 
 async def serve(feed: Feed, outlet: Outlet, rhythm: Rhythm | None = None) -> None:
     """Forward what the feed hints at until cancelled."""
-    await asyncio.to_thread(outlet.begin)
+    await _begin(outlet)
     hints = Hints()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(feed.run(hints))
         tasks.create_task(Forwarder(outlet, hints, rhythm or Rhythm()).run())
+
+
+async def _begin(outlet: Outlet) -> None:
+    for failures in itertools.count(1):
+        try:
+            await asyncio.to_thread(outlet.begin)
+        except DatabaseAway as error:
+            if failures == 1:
+                log.warning("database is away", error=str(error))
+        else:
+            return
+        await asyncio.sleep(backoff_ms(failures, min_ms=MIN_PAUSE_MS, max_ms=MAX_PAUSE_MS) / 1000)
 
 
 async def serve_until_signalled(settings: Settings, database: Database) -> None:

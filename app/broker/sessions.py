@@ -7,12 +7,13 @@ import threading
 import time
 from abc import ABC, abstractmethod
 
+import psycopg2
 import structlog
 from psycopg2.extensions import connection
 
 from app.errors import DatabaseAway
-from app.outages import telling_outages
-from app.sessions import connect, discard
+from app.outages import outage_of
+from app.sessions import connect, discard, stale_role
 
 log = structlog.get_logger(__name__)
 
@@ -60,20 +61,23 @@ class SessionThread(threading.Thread, ABC):
 
     def _serve_once(self, failures: int) -> bool:
         """One session from beginning to end; False when it was lost."""
-        session = None
+        session: connection | None = None
+        away: DatabaseAway | None
         try:
             session = connect(self._dsn, self.name, durable=False, writable=True)
             if failures:
                 log.info("database is back", thread=self.name)
-            with telling_outages():
-                self.serve(session)
+            self.serve(session)
             session.close()
             return True
         except DatabaseAway as error:
-            if not failures:
-                log.warning("database is away", thread=self.name, error=str(error))
-        except Exception:
-            log.exception("thread goes on after an error", thread=self.name)
+            away = error
+        except Exception as error:
+            away = _outage(session, error)
+            if away is None:
+                log.exception("thread goes on after an error", thread=self.name)
+        if away is not None and not failures:
+            log.warning("database is away", thread=self.name, error=str(away))
         if session is not None:
             discard(session)
         return False
@@ -85,3 +89,10 @@ class SessionThread(threading.Thread, ABC):
             time.sleep(min(pause_seconds, 0.2))  # somebody waits for the end
         else:
             self._stopping.wait(pause_seconds)
+
+
+def _outage(session: connection | None, error: Exception) -> DatabaseAway | None:
+    """The error as one that another session doesn't meet, if it is one."""
+    if session is None or not isinstance(error, psycopg2.Error):
+        return None
+    return outage_of(error) or stale_role(session, error)

@@ -1,4 +1,7 @@
-"""Proxies to Postgres that show what poolers show: numbers of their own for sessions, lost notifications."""
+"""Proxies to Postgres that show what poolers show: numbers of their own for sessions, lost notifications.
+
+Like PgBouncer they refuse the startup parameter `options`.
+"""
 
 from __future__ import annotations
 
@@ -46,6 +49,11 @@ def _proxy(dsn: str, change: Change) -> Iterator[str]:
         listener.close()
 
 
+#: How a startup message begins after its length, and the parameter that poolers take from nobody.
+_STARTUP, _REFUSED_PARAMETER = struct.pack("!i", 196_608), b"\0options\0"
+_REFUSAL = b"SFATAL\0C08P01\0Munsupported startup parameter: options\0\0"
+
+
 def _accept(listener: socket.socket, address: tuple[str | None, int | None], change: Change) -> None:
     with suppress(OSError):
         while True:
@@ -61,6 +69,9 @@ def _accept(listener: socket.socket, address: tuple[str | None, int | None], cha
 def _copy(source: socket.socket, sink: socket.socket) -> None:
     with suppress(OSError), source, sink:
         while chunk := source.recv(65_536):
+            if chunk[4:8] == _STARTUP and _REFUSED_PARAMETER in chunk:
+                source.sendall(b"E" + struct.pack("!i", len(_REFUSAL) + 4) + _REFUSAL)
+                return
             sink.sendall(chunk)
 
 

@@ -12,6 +12,8 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from app.database import Database
 from app.errors import DatabaseAway
+from app.migrations import migrate
+from app.roles import grant_remembered_roles
 from app.sessions import connect
 from tests.doubles.poolers import session_pooler
 from tests.integration.broker_rows import end_sessions
@@ -203,6 +205,18 @@ def test_a_pooler_keeps_no_session_that_went_bad(dsn: str, superuser: Connection
             == 0
         )
         assert pid(pool) != seen
+
+
+def test_no_session_needs_startup_parameters_that_poolers_refuse(dsn: str) -> None:
+    with session_pooler(dsn) as address:
+        with pytest.raises(psycopg2.OperationalError, match="unsupported startup parameter"):
+            psycopg2.connect(address, options="-c search_path=worker")
+        with closing(connect(address, "lf-worker command")) as session:
+            assert call(session, "SHOW search_path") == "worker, public"
+            # A lost network is noticed while a commit is under way too.
+            assert session.info.dsn_parameters["tcp_user_timeout"] == "60000"
+        assert migrate(address) == []
+        assert grant_remembered_roles(address) == []
 
 
 def test_a_role_that_was_made_again_costs_one_try(dsn: str, superuser: Connection) -> None:
