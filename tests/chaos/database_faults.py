@@ -19,18 +19,21 @@ LOOK_SECONDS = 0.02
 #: A job's session whose transaction has ended its claim and waits to write the result.
 _ENDINGS = """
     SELECT a.pid FROM pg_stat_activity a
-    WHERE a.application_name = 'lf-worker jobs' AND a.backend_xid IS NOT NULL AND a.wait_event_type = 'Lock'
+    WHERE a.datname = current_database() AND a.application_name = 'lf-worker jobs'
+      AND a.backend_xid IS NOT NULL AND a.wait_event_type = 'Lock'
       AND pg_backend_pid() = ANY (pg_blocking_pids(a.pid))
       AND EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid AND l.granted AND l.mode = 'RowExclusiveLock'
                                            AND l.relation = 'worker.claims'::regclass)
       AND a.query NOT LIKE '%open_claim%'
 """
 _END_SESSIONS = """
-    SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name LIKE 'lf-worker%'
+    SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name LIKE 'lf-worker%'
 """
 _OPENED_SINCE = """
     SELECT count(*) FROM pg_stat_activity
-    WHERE application_name LIKE 'lf-worker%%' AND backend_start > to_timestamp(%s)
+    WHERE datname = current_database() AND application_name LIKE 'lf-worker%%'
+      AND backend_start > to_timestamp(%s)
 """
 
 

@@ -14,6 +14,7 @@ from app.claims import open_claim
 from app.database import Database
 from app.errors import DatabaseAway
 from app.local.platform import Seeded, enqueue_lens_run
+from tests.chaos import database_faults
 from tests.chaos.database_faults import kill_endings, sessions_opened_since, setting
 from tests.databases import Databases
 from tests.sql import call
@@ -23,8 +24,15 @@ AMBUSHED = "SELECT count(*) FROM pg_locks WHERE mode = 'ShareLock' AND granted A
 
 
 def test_a_session_is_killed_between_the_end_of_its_claim_and_the_result(
-    jobs_database: Database, connection: Connection, seeded: Seeded, dsn: str, databases: Databases
+    jobs_database: Database,
+    connection: Connection,
+    seeded: Seeded,
+    dsn: str,
+    databases: Databases,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(database_faults, "RESULT_TABLES", ("execution.runs",))
+    monkeypatch.setattr(database_faults, "AMBUSH_SECONDS", 60.0)
     run = enqueue_lens_run(connection, model="gpt-4o", inputs={"prompt": "hi"})
     _, claim = open_claim(jobs_database, uuid4(), "lens_run", "host:1", hint=run, max_deaths=3)
     assert claim is not None
@@ -39,7 +47,10 @@ def test_a_session_is_killed_between_the_end_of_its_claim_and_the_result(
     assert call(connection, "SELECT status FROM execution.runs WHERE id = %s", run) == "running"
 
 
-def test_nobody_is_killed_who_writes_no_result(dsn: str, databases: Databases) -> None:
+def test_nobody_is_killed_who_writes_no_result(
+    dsn: str, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_faults, "AMBUSH_SECONDS", 0.1)
     assert kill_endings(databases.superuser_dsn(dsn)) == 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import psycopg2
 import pytest
@@ -18,6 +19,7 @@ from app.sessions import connect
 from tests.doubles.poolers import session_pooler
 from tests.integration.broker_rows import end_sessions
 from tests.sql import call
+from tests.waiting import eventually
 
 #: Another session is needed.
 LOST = """
@@ -147,6 +149,11 @@ def test_a_database_that_is_set_read_only_is_left_so_and_no_session_of_then_is_u
     pool.call(write)
     database_setting("SET default_transaction_read_only = on")
     end_sessions(superuser, "lf-worker pool")
+    alive = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND application_name = 'lf-worker pool'"
+    )
+    eventually(lambda: call(superuser, alive) == 0, what="the end of the session")
     for _ in range(2):
         with pytest.raises(DatabaseAway, match="the database is read only") as told:
             pool.call(write)
@@ -220,7 +227,7 @@ def test_no_session_needs_startup_parameters_that_poolers_refuse(dsn: str) -> No
 
 
 def test_a_role_that_was_made_again_costs_one_try(dsn: str, superuser: Connection) -> None:
-    role = "lf_remade"
+    role = f"lf_remade_{uuid4().hex}"
 
     def make() -> None:
         superuser.cursor().execute(
