@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -36,6 +37,7 @@ class SessionThread(threading.Thread, ABC):
         super().__init__(name=f"lf-worker {name}", daemon=True)
         self._dsn = dsn
         self._stopping = threading.Event()
+        self._connected_at = math.inf
 
     @abstractmethod
     def serve(self, session: connection) -> None:
@@ -53,18 +55,19 @@ class SessionThread(threading.Thread, ABC):
         """Connect and serve until done."""
         failures = 0
         while not self.is_done():
-            began = time.monotonic()
             if self._serve_once(failures):
                 return
-            failures = 1 if time.monotonic() - began > GOOD_SESSION_SECONDS else failures + 1
+            failures = 1 if self._was_good() else failures + 1
             self._pause(failures)
 
     def _serve_once(self, failures: int) -> bool:
         """One session from beginning to end; False when it was lost."""
+        self._connected_at = math.inf
         session: connection | None = None
         away: DatabaseAway | None
         try:
             session = connect(self._dsn, self.name, durable=False, writable=True)
+            self._connected_at = time.monotonic()
             if failures:
                 log.info("database is back", thread=self.name)
             self.serve(session)
@@ -76,11 +79,15 @@ class SessionThread(threading.Thread, ABC):
             away = _outage(session, error)
             if away is None:
                 log.exception("thread goes on after an error", thread=self.name)
-        if away is not None and not failures:
+        if away is not None and (not failures or self._was_good()):
             log.warning("database is away", thread=self.name, error=str(away))
         if session is not None:
             discard(session)
         return False
+
+    def _was_good(self) -> bool:
+        """Whether the session that was just lost had lasted: its loss is a new one."""
+        return time.monotonic() - self._connected_at > GOOD_SESSION_SECONDS
 
     def _pause(self, failures: int) -> None:
         longest_seconds = min(self.longest_pause_seconds, 0.1 * 2.0 ** min(failures, 10))

@@ -7,9 +7,12 @@ from collections import Counter
 from contextlib import closing
 
 import dramatiq
+import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812
+from structlog.testing import capture_logs
 
 from app.broker import LeaseBroker
+from app.broker.sessions import SessionThread
 from tests.databases import connect_as_worker
 from tests.integration.broker_rows import (
     Gate,
@@ -106,3 +109,28 @@ def test_the_last_acknowledgements_survive_the_loss_of_their_session_during_a_sh
             disturber.start()
         disturber.join(20)
     assert rows(connection) == []
+
+
+def test_each_loss_of_a_session_is_told_once_and_so_is_the_second_outage(
+    dsn: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sessions that lasted for a moment count as good ones here."""
+
+    class Reader(SessionThread):
+        def serve(self, session: Connection) -> None:
+            while not self._stopping.wait(0.01):
+                call(session, "SELECT 1")
+
+    monkeypatch.setattr("app.broker.sessions.GOOD_SESSION_SECONDS", 0.0)
+    with capture_logs() as logs:
+        reader = Reader(dsn, "reader")
+        reader.start()
+        for _ in range(2):
+            eventually(lambda: sessions(connection, "lf-worker reader"), what="its session")
+            end_sessions(connection, "lf-worker reader")
+            told = len(logs)
+            eventually(lambda told=told: len(logs) >= told + 2, what="what it says of it")  # type: ignore[misc]
+        reader.stop()
+        reader.join()
+    events = [line["event"] for line in logs]
+    assert events == ["database is away", "database is back"] * 2
