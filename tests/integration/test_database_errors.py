@@ -17,9 +17,7 @@ from app.migrations import migrate
 from app.roles import grant_remembered_roles
 from app.sessions import connect
 from tests.doubles.poolers import session_pooler
-from tests.integration.broker_rows import end_sessions
 from tests.sql import call
-from tests.waiting import eventually
 
 #: Another session is needed.
 LOST = """
@@ -143,17 +141,12 @@ def test_sessions_rely_on_nothing_that_the_database_or_role_sets(
 
 
 def test_a_database_that_is_set_read_only_is_left_so_and_no_session_of_then_is_used_after(
-    pool: Database, database_setting: Callable[[str], None], superuser: Connection
+    pool: Database, database_setting: Callable[[str], None]
 ) -> None:
     write = "UPDATE worker.kinds SET kind = kind"
     pool.call(write)
     database_setting("SET default_transaction_read_only = on")
-    end_sessions(superuser, "lf-worker pool")
-    alive = (
-        "SELECT count(*) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND application_name = 'lf-worker pool'"
-    )
-    eventually(lambda: call(superuser, alive) == 0, what="the end of the session")
+    pool.close()
     for _ in range(2):
         with pytest.raises(DatabaseAway, match="the database is read only") as told:
             pool.call(write)
