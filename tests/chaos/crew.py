@@ -140,11 +140,6 @@ class Crew:
         if service.freeze is not None:
             service.freeze.ended_at = time.time()
 
-    def count_in_logs(self, *sayings: bytes) -> int:
-        """How often the services have said one of these."""
-        logs = [service.log.read_bytes() for service in self.services.values() if service.log.exists()]
-        return sum(log.count(words) for log in logs for words in sayings)
-
     @property
     def is_frozen(self) -> bool:
         """Whether any service is."""

@@ -31,7 +31,7 @@ _END_SESSIONS = """
     WHERE datname = current_database() AND application_name LIKE 'lf-worker%'
 """
 _OPENED_SINCE = """
-    SELECT count(*) FROM pg_stat_activity
+    SELECT pid FROM pg_stat_activity
     WHERE datname = current_database() AND application_name LIKE 'lf-worker%%'
       AND backend_start > to_timestamp(%s)
 """
@@ -75,9 +75,8 @@ def setting(dsn: str, name: str, value: str) -> Iterator[Connection]:
                 row.execute(SQL("ALTER DATABASE {} RESET {}").format(database, Identifier(name)))
 
 
-def sessions_opened_since(session: Connection, began_at: float) -> int:
-    """How many of the workers' sessions began after that Unix time."""
+def sessions_opened_since(session: Connection, began_at: float) -> set[int]:
+    """The process ids of the workers' sessions that began after that Unix time."""
     with session.cursor() as row:
         row.execute(_OPENED_SINCE, (began_at,))
-        (count,) = row.fetchone() or (0,)
-    return int(count)
+        return {pid for (pid,) in row.fetchall()}

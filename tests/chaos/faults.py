@@ -24,20 +24,6 @@ SPELL_SECONDS = (2.0, 5.0)
 SERIALIZABLE_SECONDS = 6.0
 #: Several leases long.
 READ_ONLY_SECONDS = 20.0
-#: What a process says then that has a session, and one that wants one.
-READ_ONLY = (b"in a read-only transaction", b"the database is read only")
-
-
-def count_refusals(ledger: Ledger, crew: Crew) -> None:
-    """Write down how often a process met a database that was read only; to be called in the end.
-
-    A worker's log may come late: Dramatiq's command passes on nothing before all its children have started.
-    """
-    faults = [fault for fault in ledger.faults if fault.name == "read only"]
-    for fault in faults:
-        fault.hits = 0
-    if faults:
-        faults[-1].hits = crew.count_in_logs(*READ_ONLY)
 
 
 class Faults:
@@ -122,27 +108,22 @@ class Faults:
 
     def serializable(self) -> None:
         """Serializable transactions by default, as some administrators want them."""
-        with (
-            self._ledger.fault("serializable") as fault,
-            setting(self._server.dsn, "default_transaction_isolation", "serializable") as session,
-        ):
-            self._go_on(SERIALIZABLE_SECONDS)
-            fault.hits = database_faults.sessions_opened_since(session, fault.began_at)
+        self._set("serializable", "default_transaction_isolation", "serializable", SERIALIZABLE_SECONDS)
 
     def read_only(self) -> None:
         """A database that takes no writes, as when its disk is full; sessions of then are so for ever."""
-        with (
-            self._ledger.fault("read only"),
-            setting(self._server.dsn, "default_transaction_read_only", "on"),
-        ):
-            self._go_on(READ_ONLY_SECONDS)
+        self._set("read only", "default_transaction_read_only", "on", READ_ONLY_SECONDS)
 
-    def _go_on(self, seconds: float) -> None:
-        """Let the services work, and start them again where they end."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            self._crew.tend()
-            time.sleep(0.05)
+    def _set(self, fault_name: str, name: str, value: str, seconds: float) -> None:
+        """Have sessions begin with a setting for a while; it was felt by those of workers that did."""
+        with self._ledger.fault(fault_name) as fault, setting(self._server.dsn, name, value) as session:
+            felt: set[int] = set()
+            until = time.monotonic() + seconds
+            while time.monotonic() < until:
+                self._crew.tend()
+                felt |= database_faults.sessions_opened_since(session, fault.began_at)
+                time.sleep(0.05)
+            fault.hits = len(felt)
 
     def restart_postgres(self) -> None:
         """A restart in good order."""

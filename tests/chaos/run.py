@@ -22,7 +22,7 @@ from app.settings import environment_names
 from tests.chaos import terms
 from tests.chaos.crew import Crew
 from tests.chaos.evidence import Evidence
-from tests.chaos.faults import Faults, count_refusals
+from tests.chaos.faults import Faults
 from tests.chaos.ledger import Ledger
 from tests.chaos.load import Load
 from tests.chaos.outside import Providers, Receivers, Spells
@@ -68,7 +68,6 @@ def run(plan: Plan, folder: Path, say: Say) -> Evidence:
         say("Faults are over.")
         stage.load.stop_producing()
         left = _drain(plan, stage, say)
-        count_refusals(ledger, stage.crew)
         stage.load.stop()
         if stage.load.failure is not None:
             raise stage.load.failure
