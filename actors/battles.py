@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import structlog
+from psycopg2.extensions import cursor
 
 from app import battle_prompts, media, providers
 from app.claims import Claim
@@ -40,19 +43,14 @@ def execute_battle_job(claim: Claim[BattleJob]) -> None:
     """Let a contender answer: render its prompt, ask its model or order its medium, hand in what comes."""
     job = claim.job
     check_battle(job)
-    model = providers.find_model(job.model_key, job.provider_key, job.content_type)
-    prompt = battle_prompts.for_battle_job(database(), job)
-    key = keys.for_battle_job(database(), settings(), job, model.provider)
-    if model.kind != "text":
-        media.make(claim, model, prompt, key=key, byok_key_id=job.byok_key_ref_id)
+    if media.hand_in_kept(claim):
         return
-    if settings().chainabit_execution_enabled:
-        media.delegate(claim, _session_for(job, prompt), key=key)
+    answer = claim.hand.take_one(providers.Answer)
+    if answer is None:
+        answer = _ask(claim)
+    if answer is None:
         return
-    answer = providers.ask(model, prompt, key=key, deadline_seconds=settings().provider_timeout_ms / 1000)
-    with claim.finish() as tx:
-        submit_text(tx, job, answer)
-        complete_job(tx, job)
+    claim.finish(partial(_hand_in, job, answer))
     log.info(
         "battle job completed",
         jobId=str(job.job_id),
@@ -62,6 +60,28 @@ def execute_battle_job(claim: Claim[BattleJob]) -> None:
         provider=answer.provider,
         model=job.model_key,
     )
+
+
+def _ask(claim: Claim[BattleJob]) -> providers.Answer | None:
+    """The contender's answer, in hand; None where it is ordered and comes later."""
+    job = claim.job
+    model = providers.find_model(job.model_key, job.provider_key, job.content_type)
+    prompt = battle_prompts.for_battle_job(database(), job)
+    key = keys.for_battle_job(database(), settings(), job, model.provider)
+    if model.kind != "text":
+        media.make(claim, model, prompt, key=key, byok_key_id=job.byok_key_ref_id)
+        return None
+    if settings().chainabit_execution_enabled:
+        media.delegate(claim, _session_for(job, prompt), key=key)
+        return None
+    answer = providers.ask(model, prompt, key=key, deadline_seconds=settings().provider_timeout_ms / 1000)
+    claim.hand.hold(answer)
+    return answer
+
+
+def _hand_in(job: BattleJob, answer: providers.Answer, tx: cursor) -> None:
+    submit_text(tx, job, answer)
+    complete_job(tx, job)
 
 
 def _session_for(job: BattleJob, prompt: providers.Prompt) -> Session:

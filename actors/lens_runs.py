@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import structlog
+from psycopg2.extensions import cursor
 
 from app import media, prompts, providers
 from app.claims import Claim
@@ -29,17 +32,21 @@ AROUND_THE_CALL_MS = 90_000
 )
 def execute_lens_run(claim: Claim[LensRun]) -> None:
     """Run one queued lens: render its prompt, ask the model, store the answer; or order its media."""
-    run = claim.job
-    model = providers.find_model(run.model_key, run.provider_key, run.output_modality)
-    prompt = prompts.for_run(database(), run)
-    key = keys.for_run(database(), settings(), run, model.provider)
-    if model.kind != "text":
-        media.make(claim, model, prompt, key=key, byok_key_id=run.byok_key_ref_id)
+    if media.hand_in_kept(claim):
         return
-    answer = providers.ask(model, prompt, key=key, deadline_seconds=settings().provider_timeout_ms / 1000)
-    with claim.finish() as tx:
-        complete_run(tx, run, answer, settings().credits_per_usd)
-        store_artifact(tx, run, answer)
+    run = claim.job
+    answer = claim.hand.take_one(providers.Answer)
+    if answer is None:
+        model = providers.find_model(run.model_key, run.provider_key, run.output_modality)
+        prompt = prompts.for_run(database(), run)
+        key = keys.for_run(database(), settings(), run, model.provider)
+        if model.kind != "text":
+            media.make(claim, model, prompt, key=key, byok_key_id=run.byok_key_ref_id)
+            return
+        seconds = settings().provider_timeout_ms / 1000
+        answer = providers.ask(model, prompt, key=key, deadline_seconds=seconds)
+        claim.hand.hold(answer)
+    claim.finish(partial(_hand_in, run, answer))
     log.info(
         "processed queued run",
         runId=str(run.run_id),
@@ -48,3 +55,8 @@ def execute_lens_run(claim: Claim[LensRun]) -> None:
         provider=answer.provider,
         model=run.model_key,
     )
+
+
+def _hand_in(run: LensRun, answer: providers.Answer, tx: cursor) -> None:
+    complete_run(tx, run, answer, settings().credits_per_usd)
+    store_artifact(tx, run, answer)

@@ -30,6 +30,8 @@ def poll_media_task(claim: Claim[MediaTask]) -> None:
 @work("node_media", queue="media", job=NodeMedium, fail=fail_node_medium, time_limit_ms=TIME_LIMIT_MS)
 def make_node_medium(claim: Claim[NodeMedium]) -> None:
     """Have the medium made that a workflow's node waits for."""
+    if media.hand_in_kept(claim):
+        return
     wanted = claim.job
     payer = Payer("platform_credit", None, wanted.owner_lenser_id)
     source = None

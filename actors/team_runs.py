@@ -31,14 +31,15 @@ def execute_team_run(claim: Claim[TeamRun]) -> None:
     hold = TeamHold(message_id=claim.message_id, attempt=claim.attempt, team_run_id=run.team_run_id)
     execute = teamwork.execute_workflow if run.workflow_id else teamwork.discuss
     try:
-        ending = execute(database(), run, hold)
+        ending = execute(database(), run, hold, claim.hand)
     except teamwork.PersonAsked as need:
-        with claim.finish("blocked") as tx:
-            block_team_run(tx, run.team_run_id, asked=need.asked, reason=need.reason)
+        asked, reason = need.asked, need.reason
+        claim.finish(
+            lambda tx: block_team_run(tx, run.team_run_id, asked=asked, reason=reason), outcome="blocked"
+        )
         log.info("team run waits for its owner", teamRunId=str(run.team_run_id), reason=need.reason)
         return
     if ending is None:
         return
-    with claim.finish() as tx:
-        ending.write(tx, run.team_run_id)
+    claim.finish(lambda tx: ending.write(tx, run.team_run_id))
     log.info("team run ended", teamRunId=str(run.team_run_id), status=ending.status, members=len(run.members))

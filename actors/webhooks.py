@@ -9,7 +9,7 @@ import structlog
 from app.claims import Claim
 from app.http import guarded_client
 from app.settings import settings
-from app.webhooks.attempt import post
+from app.webhooks.attempt import Report, post
 from app.webhooks.delivery import Delivery, body_of
 from app.webhooks.outbox import Undeliverable, bury, mark_delivered, put_off
 from app.webhooks.retrying import read_delays
@@ -35,23 +35,14 @@ def deliver_webhook(claim: Claim[Delivery]) -> None:
     delivery = claim.job
     if delivery.refusal:
         raise Undeliverable(*delivery.refusal.partition(": ")[::2])
-    now = datetime.now(UTC)
-    body = body_of(delivery, now)
-    secrets = delivery.live_secrets(settings().webhook_previous_signing_secret)
-    report = post(
-        guarded_client(),
-        delivery.target_url,
-        headers_of(delivery, body, secrets, now),
-        body,
-        deadline_seconds=settings().webhook_timeout_ms / 1000,
-    )
+    report = claim.hand.take_one(Report) or _send(delivery)
     verdict = judge(delivery, report, read_delays(settings().webhook_retry_delays_seconds))
-    if isinstance(verdict, Delivered | TryAgain):
-        with claim.finish() as tx:
-            if isinstance(verdict, TryAgain):
-                put_off(tx, delivery, report, verdict.after_seconds)
-            else:
-                mark_delivered(tx, delivery, report)
+    if isinstance(verdict, Delivered):
+        claim.hand.hold(report)  # what the endpoint has is not sent again
+        claim.finish(lambda tx: mark_delivered(tx, delivery, report))
+    elif isinstance(verdict, TryAgain):
+        after_seconds = verdict.after_seconds
+        claim.finish(lambda tx: put_off(tx, delivery, report, after_seconds))
     log.info(
         "webhook sent",
         webhookId=str(delivery.outbox_id),
@@ -63,3 +54,16 @@ def deliver_webhook(claim: Claim[Delivery]) -> None:
     )
     if not isinstance(verdict, Delivered | TryAgain):
         raise Undeliverable(verdict.code, verdict.reason, report, disables=verdict.disables)
+
+
+def _send(delivery: Delivery) -> Report:
+    now = datetime.now(UTC)
+    body = body_of(delivery, now)
+    secrets = delivery.live_secrets(settings().webhook_previous_signing_secret)
+    return post(
+        guarded_client(),
+        delivery.target_url,
+        headers_of(delivery, body, secrets, now),
+        body,
+        deadline_seconds=settings().webhook_timeout_ms / 1000,
+    )

@@ -28,12 +28,13 @@ def execute_workflow_run(claim: Claim[WorkflowRun]) -> None:
     """Bring one workflow run to its end; what earlier attempts completed is not done again."""
     run = claim.job
     hold = RunHold(message_id=claim.message_id, attempt=claim.attempt, run_id=run.run_id)
-    ending = engine.execute(database(), run, hold)
+    ending = engine.execute(database(), run, hold, claim.hand)
     if ending is None:
         return
     ending.raise_if_failed()
-    with claim.finish() as tx:
-        finish_run(tx, run.run_id, ending.status, result=ending.result, events=ending.events)
+    claim.finish(
+        lambda tx: finish_run(tx, run.run_id, ending.status, result=ending.result, events=ending.events)
+    )
     log.info(
         "workflow run ended",
         runId=str(run.run_id),

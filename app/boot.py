@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dramatiq
-from dramatiq.middleware import AgeLimit, Callbacks, CurrentMessage, Retries, ShutdownNotifications, TimeLimit
+from dramatiq.middleware import AgeLimit, Callbacks, CurrentMessage, Retries, ShutdownNotifications
 from periodiq import PeriodiqMiddleware
 
 from app import alerts, telemetry
 from app.broker import ENQUEUE_RETRY_SECONDS, LeaseBroker, QueuePolicy
 from app.database import database
-from app.deadlines import GivesUpOverdueJobs
+from app.deadlines import GivesUpOverdueJobs, LimitsJobTime
 from app.heartbeat import Heartbeat
 from app.interruption import StopsLostWork
 from app.limits import LimitKeeper
@@ -61,7 +61,7 @@ def build_broker(
         enqueue_retry_seconds=enqueue_retry_seconds,
         middleware=[
             AgeLimit(),
-            TimeLimit(),
+            LimitsJobTime(),
             GivesUpOverdueJobs(configured),
             ShutdownNotifications(),
             Callbacks(),

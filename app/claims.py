@@ -9,21 +9,45 @@ attempt.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import itertools
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
+import psycopg2
 from psycopg2.extensions import cursor
 
+from app.answers import Hand, Kept, hand_of
 from app.calls import Call, call_parameters
+from app.clock import stop_clock
 from app.database import Database
-from app.errors import JobError, PutBack, StaleClaim
+from app.errors import JobError, PlatformRefused, PutBack, StaleClaim
+from app.patience import PATIENCE_SECONDS, retry_on_disconnect
+from app.refusals import refusal_of
 from app.telemetry import settled
 
 Job = TypeVar("Job")
+
+#: What writes a job's results, in a transaction that may be tried more than once.
+Write = Callable[[cursor], object]
+
+#: Ends that don't write what was bought, which is therefore kept.
+_KEEPING = frozenset({"failed", "poison", "requeued"})
+
+#: A process that stops sits out an outage for so long, to hand over what was bought.
+HAND_BACK_SECONDS = 5.0
+
+_FINISH = "SELECT worker.finish_claim(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) AS verdict"
+_RELEASE = "SELECT worker.release_claim(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) AS ours"
+_HAND_BACK = """
+    SELECT worker.release_claim(
+        c.id, c.attempt, p_calls => c.calls, p_answer => c.answer, p_content => c.content)
+    FROM unnest(%s::uuid[], %s, %s::jsonb[], %s::jsonb[], %s::bytea[])
+         AS c (id, attempt, calls, answer, content)
+"""
 
 
 class Opened(StrEnum):
@@ -47,7 +71,8 @@ class Claim(Generic[Job]):
     `job` is the claimed row, parsed; `errors` and `deaths` count what earlier attempts ended in. `bound`
     says that the job's call took a place under a limit, which it gives back when it is over; `owner` is whose
     budgets it is under, None where it is under none. `calls` are those to providers that are still to be
-    written down.
+    written down, `hand` is what was bought and is still to be written. Outages of the database are sat out
+    for `patience_seconds` when the claim is ended or put down.
     """
 
     database: Database
@@ -61,57 +86,101 @@ class Claim(Generic[Job]):
     bound: bool = False
     owner: str | None = None
     calls: list[Call] = field(default_factory=list)
+    hand: Hand = field(default_factory=Hand, compare=False)
+    patience_seconds: float = PATIENCE_SECONDS
 
-    @contextmanager
-    def finish(self, outcome: str = "succeeded", error: JobError | None = None) -> Iterator[cursor]:
-        """One transaction that ends the claim and takes the job's results.
+    def finish(
+        self,
+        write: Write | None = None,
+        *,
+        outcome: str = "succeeded",
+        error: JobError | None = None,
+        alone: bool = False,
+    ) -> None:
+        """End the claim, and have `write` put the job's results into the same transaction.
 
+        The transaction is tried again on other sessions while the database is away; one whose commit had
+        worked all the same counts as done. With `alone` the claim ends although its row is past reach.
         Raises StaleClaim, and writes nothing of the job, when a newer attempt owns it, or when it was
-        deleted or cancelled meanwhile.
+        deleted or cancelled meanwhile; `PlatformRefused` when the database refuses it for good; and
+        `DatabaseAway` when that lasts. What was bought stays in hand then.
         """
+        stop_clock()
+        tries = itertools.count()
+
+        def end() -> str:
+            return self._end(write, outcome, error, alone=alone, again=next(tries) > 0)
+
+        try:
+            verdict = retry_on_disconnect(end, seconds=self.patience_seconds)
+        except psycopg2.Error as refused:
+            raise refusal_of(refused, self.hand.kept()) from None
+        self.calls.clear()
+        if verdict in {"ours", "ended"}:
+            self.hand.drop()
+            settled(outcome, error.code if error else None)
+            return
+        settled("stale")
+        raise StaleClaim if verdict == "stale" else StaleClaim("the job was deleted or cancelled")
+
+    def _end(
+        self, write: Write | None, outcome: str, error: JobError | None, *, alone: bool, again: bool
+    ) -> str:
+        """One transaction that ends the claim and takes the job's results; gives the verdict."""
+        kept = self.hand.kept() if outcome in _KEEPING else None
         with self.database.transaction() as tx:
             tx.execute(
-                "SELECT worker.finish_claim(%s, %s, %s, %s, %s, %s) AS verdict",
+                _FINISH,
                 (
                     self.message_id,
                     self.attempt,
                     outcome,
                     error.code if error else None,
                     error.message if error else None,
-                    call_parameters(self.calls),
+                    call_parameters([*self.calls, *self.hand.calls]),
+                    again,
+                    *_columns(kept),
+                    error.sqlstate if isinstance(error, PlatformRefused) else None,
+                    alone,
                 ),
             )
-            verdict = _only(tx)["verdict"]
-            if verdict == "ours":
-                yield tx
-        self.calls.clear()
-        if verdict == "ours":
-            settled(outcome, error.code if error else None)
-            return
-        settled("stale")
-        raise StaleClaim if verdict == "stale" else StaleClaim("the job was deleted or cancelled")
+            verdict = str(_only(tx)["verdict"])
+            if verdict == "ours" and write is not None:
+                write(tx)
+        return verdict
 
     def release(self, error: JobError | None = None, *, fence: bool = False) -> None:
         """Put the job down until its message comes again; an error counts, a hand-back or `PutBack` doesn't.
 
-        With `fence` this attempt is stale from here on, for whoever puts it down in place of its thread.
+        What is in hand is kept for the next attempt, however long that takes. With `fence` this attempt is
+        stale from here on, for whoever puts it down in place of its thread.
         """
+        stop_clock()
         counts = not isinstance(error, PutBack)
-        rows = self.database.call(
-            "SELECT worker.release_claim(%s, %s, %s, %s, %s, %s, %s) AS ours",
-            (
-                self.message_id,
-                self.attempt,
-                error.code if error else None,
-                error.message if error else None,
-                call_parameters(self.calls),
-                fence,
-                counts,
-            ),
-        )
+        tries = itertools.count()
+
+        def put_down() -> bool:
+            rows = self.database.call(
+                _RELEASE,
+                (
+                    self.message_id,
+                    self.attempt,
+                    error.code if error else None,
+                    error.message if error else None,
+                    call_parameters([*self.calls, *self.hand.calls]),
+                    fence,
+                    counts,
+                    next(tries) > 0,
+                    *_columns(self.hand.kept()),
+                ),
+            )
+            return bool(rows[0]["ours"])
+
+        is_patient = self.hand and self.patience_seconds
+        ours = retry_on_disconnect(put_down, seconds=math.inf if is_patient else self.patience_seconds)
         self.calls.clear()
-        settled("waiting" if rows[0]["ours"] else "stale", error.code if error and counts else None)
-        if not rows[0]["ours"]:
+        settled("waiting" if ours else "stale", error.code if error and counts else None)
+        if not ours:
             raise StaleClaim
 
 
@@ -158,16 +227,38 @@ def open_claim(  # noqa: PLR0913  # a message and its terms, by name
         row["deaths"],
         row["bound"],
         row["owner"],
+        hand=hand_of(row),
     )
     return opened, claim
 
 
 def hand_back(database: Database, claims: list[Claim[Any]]) -> None:
-    """Mark attempts as put down in good order, so that a deploy doesn't count as a death."""
-    database.call(
-        "SELECT worker.release_claim(c.id, c.attempt) FROM unnest(%s::uuid[], %s) AS c (id, attempt)",
-        ([claim.message_id for claim in claims], [claim.attempt for claim in claims]),
+    """Mark attempts as put down in good order, so that a deploy doesn't count as a death.
+
+    What they have in hand is kept, with the calls that it took.
+    """
+    kept = [claim.hand.kept() for claim in claims]
+    calls = [
+        [*claim.calls, *claim.hand.calls] if answer else []
+        for claim, answer in zip(claims, kept, strict=True)
+    ]
+    columns = [_columns(answer) for answer in kept]
+    retry_on_disconnect(
+        lambda: database.call(
+            _HAND_BACK,
+            (
+                [claim.message_id for claim in claims],
+                [claim.attempt for claim in claims],
+                [call_parameters(made) for made in calls],
+                [answer for answer, _ in columns],
+                [content for _, content in columns],
+            ),
+        ),
+        seconds=HAND_BACK_SECONDS,
     )
+    for claim in claims:
+        if claim.hand:
+            claim.calls.clear()
 
 
 def find_lost(database: Database, claims: list[Claim[Any]]) -> set[UUID]:
@@ -181,6 +272,10 @@ def find_lost(database: Database, claims: list[Claim[Any]]) -> set[UUID]:
         ([claim.message_id for claim in claims], [claim.attempt for claim in claims]),
     )
     return {row["id"] for row in rows}
+
+
+def _columns(kept: Kept | None) -> tuple[Any, Any]:
+    return kept.columns if kept else (None, None)
 
 
 def _only(tx: cursor) -> dict[str, Any]:

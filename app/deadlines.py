@@ -5,6 +5,8 @@ again. A thread that waits in C, for a lock, a resolver or a library, is past re
 waits for one of ours, is broken off at the limit; where that doesn't help either within a grace, the job
 ends as `worker.deadline` by the usual rules, the attempt can write nothing more, and another thread takes
 the place of the one that hangs.
+
+The ending of a job is not its own time: both clocks stop when it begins.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -20,11 +23,12 @@ import dramatiq
 import psycopg2
 import structlog
 from dramatiq.errors import ConnectionError as BrokerConnectionError
-from dramatiq.middleware import Middleware
+from dramatiq.middleware import Middleware, TimeLimit, TimeLimitExceeded
 
 from app.broker import Delivery, LeaseBroker
-from app.endings import DEADLINE, parse_job, retry_or_fail
-from app.errors import DatabaseError, StaleClaim
+from app.clock import clock_ended, clock_started
+from app.endings import DEADLINE, again, parse_job, retry_or_fail
+from app.errors import DatabaseError, PutBack, StaleClaim
 from app.http.deadline import interrupt
 from app.open_claims import Held, open_claims
 from app.settings import Settings
@@ -37,6 +41,36 @@ DEFAULT_LIMIT_MS = 600_000.0
 
 #: How often the clock is looked at.
 LOOK_SECONDS = 1.0
+
+#: An exception that is on its way to a thread arrives within this time.
+ARRIVAL_SECONDS = 0.05
+
+
+class LimitsJobTime(TimeLimit):
+    """Dramatiq's time limit, which lets a job write its ending.
+
+    It uses the manager of threads; a worker of ours has no greenlets.
+    """
+
+    manager: Any
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def before_process_message(self, broker: dramatiq.Broker, message: dramatiq.Message[Any]) -> None:
+        """Start the clock."""
+        super().before_process_message(broker, message)
+        clock_started(self._stop)
+
+    def _stop(self) -> None:
+        """Lift the limit; an exception that was on its way has arrived when this ends."""
+        thread_id = threading.get_ident()
+        with self.manager.mu:
+            was_raised = self.manager.deadlines.get(thread_id) is None
+            self.manager.deadlines[thread_id] = None
+        if was_raised:
+            with suppress(TimeLimitExceeded):
+                time.sleep(ARRIVAL_SECONDS)
 
 
 @dataclass
@@ -83,13 +117,19 @@ class GivesUpOverdueJobs(Middleware):
         limit_ms = message.options.get("time_limit") or options.get("time_limit", DEFAULT_LIMIT_MS)
         with self._guard:
             self._running[threading.get_ident()] = _Running(message, time.monotonic() + limit_ms / 1000)
+        clock_started(self._stop)
+
+    def _stop(self) -> None:
+        """Stop this thread's clock: its job ends."""
+        with self._guard:
+            self._running.pop(threading.get_ident(), None)
 
     def after_process_message(
         self, broker: LeaseBroker, message: Delivery, *, result: object = None, exception: object = None
     ) -> None:
         """Stop the clock."""
-        with self._guard:
-            self._running.pop(threading.get_ident(), None)
+        self._stop()
+        clock_ended()
 
     after_skip_message = after_process_message
 
@@ -145,7 +185,7 @@ class GivesUpOverdueJobs(Middleware):
 def _settle(held: Held, queue_name: str) -> int | None:
     """End the attempt; the milliseconds until its message is to come again, or None if it isn't."""
     # Its thread may come back at any time and go on with the claim that it has.
-    claim = replace(held.claim, calls=list(held.claim.calls))
+    claim = replace(held.claim, calls=list(held.claim.calls), patience_seconds=0.0)
     record = JobRecord(
         claim.kind,
         queue_name,
@@ -162,9 +202,12 @@ def _settle(held: Held, queue_name: str) -> int | None:
         job_span(record),
     ):
         try:
+            if claim.hand:  # only its end is left to be done
+                claim.release(PutBack(DEADLINE.code, DEADLINE.message), fence=True)
+                raise again(0)
             retry_or_fail(held.kind, replace(claim, job=parse_job(held.kind, claim)), DEADLINE, fence=True)
-        except dramatiq.Retry as again:
-            return round(again.delay or 0)
+        except dramatiq.Retry as retry:
+            return round(retry.delay or 0)
         except StaleClaim:
             log.info("an overdue job had ended otherwise")
     return None

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from app import alerts
 from app.backoff import backoff_ms
 from app.claims import Claim
-from app.errors import GiveUp, JobError, RetryLater
+from app.errors import GiveUp, JobError, PlatformRefused, RetryLater
 from app.settings import settings
 
 log = structlog.get_logger(__name__)
@@ -90,18 +90,28 @@ def _requeue_or_fail(kind: Kind, requeue: Requeue[Any], claim: Claim[Any], error
     if not requeue.has_tries_left(claim.job):
         fail_for_good(kind, claim, error)
         return
-    with claim.finish("requeued", error) as tx:
-        requeue.put_back(tx, claim.job, error)
+    claim.finish(lambda tx: requeue.put_back(tx, claim.job, error), outcome="requeued", error=error)
     log.info("put back into the queue", code=error.code, reason=error.message)
 
 
 def fail_for_good(kind: Kind, claim: Claim[Any], error: JobError) -> None:
-    """Fail the job for good, in its own row too."""
+    """Fail the job for good, in its own row too, unless the platform refuses even that."""
     outcome = "poison" if error.code == "worker.poison" else "failed"
-    with claim.finish(outcome, error) as tx:
-        kind.fail(tx, claim.job_id, error)
+    try:
+        claim.finish(lambda tx: kind.fail(tx, claim.job_id, error), outcome=outcome, error=error)
+    except PlatformRefused as refused:
+        error = _with_refusal(error, refused)
+        claim.finish(outcome=outcome, error=error, alone=True)
     log.error("failed for good", code=error.code, reason=error.message)
     alerts.job_failed(kind.name, claim.job_id, claim.attempt, error)
+
+
+def _with_refusal(error: JobError, refused: PlatformRefused) -> JobError:
+    """The error of a job whose row stays as it is."""
+    told = f"the job's row can't be marked as failed either ({refused.message})"
+    if isinstance(error, PlatformRefused):
+        return PlatformRefused(error.sqlstate, f"{error.reason}; {told}")
+    return GiveUp(error.code, f"{error.message}; {told}")
 
 
 def again(delay_ms: float) -> dramatiq.Retry:

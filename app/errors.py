@@ -4,6 +4,7 @@
     ├── JobError
     │   ├── RetryLater   transient: the same job is tried again after a delay, and the error counts
     │   ├── GiveUp       permanent: the job fails for good with its error code
+    │   │   └── PlatformRefused  the database refuses for good what the job's end writes
     │   ├── PutBack      not now (shutdown, a limit, an open breaker): handed back, nothing is counted
     │   └── StaleClaim   a newer attempt owns the job: whatever this one found out is dropped
     ├── SettingsError    the environment can't be used; the message is one line for a person
@@ -51,6 +52,15 @@ class RetryLater(JobError):
 
 class GiveUp(JobError):
     """Permanent: trying again would end the same way."""
+
+
+class PlatformRefused(GiveUp):
+    """The database refuses for good what the job's end writes; what the job has bought is kept."""
+
+    def __init__(self, sqlstate: str, reason: str) -> None:
+        super().__init__("platform.refused", f"{sqlstate}: {reason}")
+        self.sqlstate = sqlstate
+        self.reason = reason
 
 
 class PutBack(JobError):

@@ -33,7 +33,7 @@ from app.endings import (
     parse_job,
     retry_or_fail,
 )
-from app.errors import DatabaseAway, GiveUp, PutBack, RetryLater, StaleClaim
+from app.errors import DatabaseAway, GiveUp, JobError, PlatformRefused, PutBack, RetryLater, StaleClaim
 from app.identity import worker_id
 from app.open_claims import open_claims
 from app.settings import settings
@@ -46,6 +46,12 @@ DATABASE_PAUSE_SECONDS = 1.0
 
 #: What the rows of the kinds call whoever a job is done for.
 _OWNERS = ("requester_lenser_id", "owner_lenser_id")
+
+#: An answer that is kept is written at longer and longer intervals, up to this.
+LONGEST_PAUSE_SECONDS = 60.0
+
+#: What passes by itself has passed by then; an answer that still can't be written is a matter for people.
+KEPT_FOR_SECONDS = 3_600.0
 
 
 def work(
@@ -124,14 +130,14 @@ def _run_ticket(kind: Kind, hint: str | None) -> None:
             log.warning("result dropped", reason=error.message)
         except DatabaseAway as error:
             log.warning("database went away during the job", error=str(error))
-            if _is_still_ours(claim):
-                raise again(DATABASE_PAUSE_SECONDS * 1000) from None
+            if _is_still_ours(claim, error):
+                raise again(_pause_seconds(claim) * 1000) from None
 
 
-def _is_still_ours(claim: Claim[Any]) -> bool:
+def _is_still_ours(claim: Claim[Any], away: DatabaseAway) -> bool:
     """Put down a job whose database went away; False if only the word of its end got lost."""
     try:
-        claim.release()
+        claim.release(PutBack("database.away", str(away)))
     except StaleClaim:
         log.info("the job has ended, or is another attempt's")
         return False
@@ -145,6 +151,11 @@ def _owner(row: dict[str, Any]) -> str | None:
     return next((row[name] for name in _OWNERS if row.get(name)), None)
 
 
+def _pause_seconds(claim: Claim[Any]) -> float:
+    """When to go on with a job whose database went away; the longer an answer was kept, the later."""
+    return min(max(DATABASE_PAUSE_SECONDS, claim.hand.kept_seconds / 4), LONGEST_PAUSE_SECONDS)
+
+
 def _record(message: dramatiq.Message[Any], claim: Claim[Any]) -> JobRecord:
     waited_seconds = max(time.time() - message.message_timestamp / 1000, 0.0) if claim.attempt == 1 else None
     return JobRecord(
@@ -155,10 +166,7 @@ def _record(message: dramatiq.Message[Any], claim: Claim[Any]) -> JobRecord:
 def _attempt(kind: Kind, opened: Opened, claim: Claim[Any]) -> None:
     """Do the job once and settle what it ended in."""
     try:
-        if opened is Opened.POISON:
-            raise GiveUp("worker.poison", f"{claim.deaths} workers died while they did this job")
-        claim = replace(claim, job=cast(Any, parse_job(kind, claim)))
-        kind.execute(claim)
+        _do(kind, opened, claim)
     except PutBack as error:
         claim.release(error)
         log.info("put back", code=error.code, after_seconds=error.after_seconds)
@@ -168,11 +176,26 @@ def _attempt(kind: Kind, opened: Opened, claim: Claim[Any]) -> None:
         raise again(0) from None
     except GiveUp as error:
         fail_for_good(kind, claim, error)
+    except DatabaseAway as error:
+        if not claim.hand or claim.hand.kept_seconds < KEPT_FOR_SECONDS:
+            raise
+        fail_for_good(kind, claim, PlatformRefused(error.sqlstate or "08000", str(error)))
+
+
+def _do(kind: Kind, opened: Opened, claim: Claim[Any]) -> None:
+    """Do the job once; raises what else than a transient error it ended in."""
+    try:
+        if opened is Opened.POISON:
+            raise GiveUp("worker.poison", f"{claim.deaths} workers died while they did this job")
+        claim = replace(claim, job=cast(Any, parse_job(kind, claim)))
+        kind.execute(claim)
     except RetryLater as error:
         retry_or_fail(kind, claim, error)
     except TimeLimitExceeded:
+        if claim.hand:  # only its end is left to be done
+            raise PutBack(DEADLINE.code, DEADLINE.message) from None
         retry_or_fail(kind, claim, DEADLINE)
-    except (StaleClaim, DatabaseAway):
+    except (JobError, DatabaseAway):
         raise
     except Exception as error:
         log.exception("job ended in an unexpected error")

@@ -1,12 +1,14 @@
-"""`lf-worker jobs`: one job's whole story, or its end, by the id of its row."""
+"""`lf-worker jobs`: one job's whole story, its kept answer, or its cancellation, by the id of its row."""
 
 from __future__ import annotations
 
 import getpass
 import json
+import time
 from typing import Annotated, Any
 from uuid import UUID
 
+import psycopg2
 import typer
 from psycopg2.extensions import connection
 from rich.console import Console
@@ -15,15 +17,29 @@ from rich.text import Text
 from app.cli.consoles import plain_console
 from app.cli.sessions import fetch, worker_session
 from app.errors import SettingsError
+from app.outages import passes
+from app.refusals import refusal_of
 
-app = typer.Typer(help="Look at single jobs, or cancel them.", no_args_is_help=True)
+app = typer.Typer(help="Look at single jobs, end or cancel them.", no_args_is_help=True)
+
+#: How often `end` looks whether the answer is written.
+LOOK_SECONDS = 0.2
+
+_END = """
+    SELECT EXISTS (SELECT FROM worker.kept_answers k WHERE k.kind = %(kind)s AND k.job = %(job)s) AS is_kept,
+           c.outcome, c.error_code, c.error_message
+    FROM (SELECT) AS one LEFT JOIN LATERAL (
+        SELECT * FROM worker.claims c
+        WHERE c.kind = %(kind)s AND c.job = %(job)s AND c.finished_at >= %(since)s
+        ORDER BY c.finished_at DESC LIMIT 1) AS c ON true
+"""
 
 Job = Annotated[str, typer.Argument(help="Id of the job's row, such as that of a lens run.")]
 
 
 @app.callback()
 def jobs() -> None:
-    """Look at single jobs, or cancel them."""
+    """Look at single jobs, end or cancel them."""
 
 
 @app.command()
@@ -34,6 +50,7 @@ def show(
     """Tell a job's story: every claim, attempt, death and error, with times, and what its calls cost."""
     with worker_session() as session:
         claims = read_claims(session, _parse(job))
+        answers = read_kept(session, _parse(job))
     if not claims:
         raise SettingsError(f"no worker has claimed a job {job}; it may still be queued, or be long gone")
     for claim in claims:
@@ -41,8 +58,12 @@ def show(
             print(json.dumps(claim, default=str))
         else:
             _tell(plain_console(), claim)
+    if as_json:
+        return
+    for kept in answers:
+        print(_told_of_kept(kept))
     cost = claims[0]["job_cost_usd"]
-    if cost is not None and not as_json:
+    if cost is not None:
         print(f"Its calls to AI providers cost {cost:f} US dollars.")
 
 
@@ -69,6 +90,65 @@ def cancel(
     else:
         after = "; its worker stops within a heartbeat and writes nothing more" if done["was_at_work"] else ""
         print(f"cancelled {done['kind']} {job}, which was {done['was']}{after}")
+
+
+@app.command()
+def end(
+    job: Job,
+    wait: Annotated[float, typer.Option(min=0, max=3_600, help="Seconds to wait for a worker.")] = 60.0,
+    note: Annotated[str | None, typer.Option(help="Why, for the audit log.")] = None,
+) -> None:
+    """Have a job's kept answer written, once the platform takes it: nothing is asked again."""
+    with worker_session() as session:
+        try:
+            begun = fetch(
+                session, "SELECT * FROM worker.end_job(%s, %s, %s)", (_parse(job), getpass.getuser(), note)
+            )
+        except psycopg2.Error as error:
+            if passes(error):
+                raise
+            raise SettingsError(f"the platform still refuses it: {refusal_of(error, None).message}") from None
+        if not begun:
+            claims = read_claims(session, _parse(job))
+            raise SettingsError(
+                f"nothing is kept of {claims[-1]['kind']} {job}" if claims else f"there is no job {job}"
+            )
+        for ending in begun:
+            print(_await_end(session, ending, time.monotonic() + wait))
+
+
+def _await_end(session: connection, ending: dict[str, Any], deadline: float) -> str:
+    """What became of a kept answer, in a sentence; raises SettingsError where it isn't written."""
+    named = f"{ending['kind']} {ending['job']}"
+    if ending["refusal"]:
+        raise SettingsError(f"{named} can't be ended: {ending['refusal']}")
+    while True:
+        (found,) = fetch(session, _END, ending)
+        if found["outcome"] in {"failed", "poison"}:
+            raise SettingsError(f"{named} failed again: {found['error_code']}, {found['error_message']}")
+        if found["outcome"] == "gone":
+            raise SettingsError(f"{named} was cancelled or deleted meanwhile")
+        if not found["is_kept"]:
+            return f"{named} is written: {found['outcome'] or 'the job goes on'}"
+        if time.monotonic() > deadline:
+            raise SettingsError(f"{named} waits for a worker; its answer is kept until one has written it")
+        time.sleep(LOOK_SECONDS)
+
+
+def read_kept(session: connection, job: UUID) -> list[dict[str, Any]]:
+    """What is kept of a job's answers, without the answers themselves."""
+    return fetch(
+        session,
+        "SELECT kind, job, kept_at, refused_sqlstate, refused_reason FROM worker.fn_kept_answers_of(%s)",
+        (job,),
+    )
+
+
+def _told_of_kept(kept: dict[str, Any]) -> str:
+    refused = f"; the platform refused it: {kept['refused_reason']}" if kept["refused_sqlstate"] else ""
+    return (
+        f"Its answer is kept since {kept['kept_at']}{refused}. `lf-worker jobs end {kept['job']}` writes it."
+    )
 
 
 def read_claims(session: connection, job: UUID) -> list[dict[str, Any]]:

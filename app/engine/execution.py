@@ -8,6 +8,7 @@ from functools import partial
 
 import structlog
 
+from app.answers import Hand
 from app.database import Database
 from app.engine.budget import Budget
 from app.engine.crew import Crew, ShutdownBegun
@@ -16,7 +17,7 @@ from app.engine.page import refusal
 from app.engine.pulse import pulse
 from app.engine.summary import Ending
 from app.engine.tries import Ended, Trier, Try
-from app.engine.writing import write, write_late
+from app.engine.writing import write, write_kept, write_late
 from app.errors import StaleClaim
 from app.nodes import Models, catching_types, field_kinds, node_types, notes_of, problems_of, refusals
 from app.platform.parked_nodes import fetch_parked
@@ -37,7 +38,7 @@ log = structlog.get_logger(__name__)
 
 
 def execute(
-    database: Database, run: WorkflowRun, hold: RunHold, *, models: Models | None = None
+    database: Database, run: WorkflowRun, hold: RunHold, hand: Hand, *, models: Models | None = None
 ) -> Ending | None:
     """Bring a run to its end, from wherever an earlier attempt left it.
 
@@ -45,23 +46,27 @@ def execute(
     it waits. Then the run is put down and its claim released; its message comes again when a node has its
     turn, and counts neither as an error nor as a death.
 
-    `models` is who the nodes ask; a team has its members answer. The nodes' rows are written; the run's own
-    row is the caller's, in the transaction that ends the claim. Raises `InvalidWorkflow` before anything is
-    started, when the rows of the nodes at fault say why; `PutBack` when the process is about to end;
-    `StaleClaim` when a newer attempt has the run; and any `RunStopped` of the `models`.
+    `hand` has what an earlier attempt could not write, and takes what this one can't. `models` is who the
+    nodes ask; a team has its members answer. The nodes' rows are written; the run's own row is the caller's,
+    in the transaction that ends the claim. Raises `InvalidWorkflow` before anything is started, when the rows
+    of the nodes at fault say why; `PutBack` when the process is about to end; `StaleClaim` when a newer
+    attempt has the run; `PlatformRefused` when a page can't be written; and any `RunStopped` of the `models`.
     """
     crew = Crew[Try, Ended]()
     try:
         with ExitStack() as around:
             around.enter_context(pulse(database, hold, settings().workflow_heartbeat_ms / 1000, crew.tell))
             around.enter_context(told_of_shutdown(lambda: crew.tell(ShutdownBegun())))
+            write_kept(database, hold, hand)
             graph, worked_ms = _load(database, hold)
             stored = fetch_nodes(database, run.run_id)
             progress = Progress(
                 graph, results_that_stand((row.model_dump() for row in stored), Resumption.RECOVERY)
             )
             trier = Trier(database, run, clean_root_inputs(run.context_inputs), models)
-            loop = RunLoop(database, hold, progress, trier, crew, budget=Budget(run), worked_ms=worked_ms)
+            loop = RunLoop(
+                database, hold, hand, progress, trier, crew, budget=Budget(run), worked_ms=worked_ms
+            )
             return loop.run_to_end(
                 {str(row.node_id): row for row in stored}, fetch_parked(database, run.run_id)
             )

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from app.answers import Hand
 from app.database import Database
 from app.engine.agenda import Agenda
 from app.engine.budget import Budget
@@ -30,10 +31,11 @@ GRACE_MS = 500
 class RunLoop:
     """Drives the progress of a run; it is the only one that writes, so what it writes is in order."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # parts of a run, by name
         self,
         database: Database,
         hold: RunHold,
+        hand: Hand,
         progress: Progress,
         trier: Trier,
         crew: Crew[Try, Ended],
@@ -43,6 +45,7 @@ class RunLoop:
     ) -> None:
         self._database = database
         self._hold = hold
+        self._hand = hand
         self._progress = progress
         self._trier = trier
         self._crew = crew
@@ -143,7 +146,7 @@ class RunLoop:
             case Verdict.KILLED:
                 self._stop(Stop.CANCELLED, "kill_switch", page)
             case Verdict():
-                write(self._database, self._hold, page)
+                write(self._database, self._hold, page, self._hand)
                 raise RunLost(item)
 
     def _leaves_work(self, node_id: NodeId, number: int) -> bool:
@@ -207,7 +210,7 @@ class RunLoop:
         tries = [] if self._why_to_stop else self._next_tries()
         for node_id, number in tries:
             page.start(node_id, number)
-        write(self._database, self._hold, page)
+        write(self._database, self._hold, page, self._hand)
         for node_id, number in tries:
             self._at_work[node_id] = number
             limit_ms = self._trier.time_limit_ms(self._progress.graph.nodes[node_id]) + GRACE_MS

@@ -11,9 +11,9 @@ import structlog
 from app import alerts
 from app.calls import Call, collect_calls
 from app.database import Database
-from app.errors import DatabaseAway, GiveUp, PutBack, RetryLater, WorkerError
+from app.errors import DatabaseAway, GiveUp, PlatformRefused, PutBack, RetryLater, WorkerError
 from app.nodes import Models, run_node
-from app.patience import patiently
+from app.patience import retry_on_disconnect
 from app.platform.costs import credits_for
 from app.platform.workflows import RunLost, WorkflowRun
 from app.settings import settings
@@ -111,7 +111,7 @@ class Trier:
         calls: list[Call] = []
         try:
             return self._try(start, number, resumed, calls)
-        except (RunStopped, RunLost, DatabaseAway) as error:
+        except (RunStopped, RunLost, DatabaseAway, PlatformRefused) as error:
             return Broken(start.node.id, number, error, calls)
 
     def _try(self, start: Start, number: int, resumed: Resumed | None, calls: list[Call]) -> Tried | Parked:
@@ -133,10 +133,10 @@ class Trier:
             return Parked(start.node.id, number, _wait_for_turn(wait, number, resumed), labels, calls)
         except NodeFailure as error:
             failure = error
+        except (RunStopped, RunLost, DatabaseAway, PlatformRefused):
+            raise
         except (GiveUp, RetryLater) as error:
             failure = NodeFailure.from_job_error(error)
-        except (RunStopped, RunLost, DatabaseAway):
-            raise
         except Exception as error:
             log.exception("node ended in an unexpected error", nodeId=start.node.id)
             alerts.unexpected(error)
@@ -158,7 +158,7 @@ class Trier:
         """Add what the try's calls cost in credits to what its node has taken, if there is a rate."""
         rate = settings().credits_per_usd
         if rate is not None and calls:
-            self._models.charge(node, patiently(lambda: credits_for(self._database, calls, rate)))
+            self._models.charge(node, retry_on_disconnect(lambda: credits_for(self._database, calls, rate)))
 
     def time_limit_ms(self, node: Node) -> int:
         """How long one try of a node may take."""

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from app.database import Database
 from app.engine.tries import Resumed
-from app.patience import patiently
+from app.patience import retry_on_disconnect
 from app.platform.parked_nodes import ParkedNode, Taken, put_down, take_up
 from app.platform.workflows import RunHold, RunLost, Verdict
 from app.workflow import NodeId, Progress
@@ -78,7 +78,7 @@ class Waits:
         return woken
 
     def _ask(self, statement: Callable[[], Taken]) -> Taken:
-        answer = patiently(statement)
+        answer = retry_on_disconnect(statement)
         if answer.verdict is not Verdict.OURS:
             raise RunLost(answer.verdict)
         return answer

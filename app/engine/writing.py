@@ -1,30 +1,67 @@
-"""Write a page to the database, through short outages, and learn whether the run is still ours."""
+"""Write a page to the database, however long that takes, and learn whether the run is still ours."""
 
 from __future__ import annotations
+
+import math
+from dataclasses import dataclass
 
 import psycopg2
 import structlog
 
+from app.answers import Hand
 from app.database import Database
 from app.engine.crew import News, ShutdownBegun, Trouble
 from app.engine.page import Page
 from app.engine.tries import Ended, Try
 from app.errors import DatabaseError
-from app.patience import patiently
-from app.platform.workflows import RunHold, RunLost, Verdict
+from app.patience import retry_on_disconnect
+from app.platform.run_events import RunEvent
+from app.platform.workflows import NodeWrite, RunHold, RunLost, Verdict
+from app.refusals import refusal_of
 
 log = structlog.get_logger(__name__)
 
 
-def write(database: Database, hold: RunHold, page: Page) -> None:
+@dataclass(frozen=True)
+class UnwrittenPage:
+    """What a page would have written: results of nodes that were paid for, and what tells of them."""
+
+    writes: list[NodeWrite]
+    events: list[RunEvent]
+
+
+def write(database: Database, hold: RunHold, page: Page, hand: Hand) -> None:
     """Save a page in one transaction; raises `RunLost` if the run isn't ours, and then nothing is written.
 
-    A connection that breaks just as the transaction ends may leave an event twice in the log, never a
-    node's result.
+    The page is in hand until it is written, and stays there if the database refuses it for good: then
+    `PlatformRefused` is raised. A connection that breaks just as the transaction ends may leave an event
+    twice in the log, never a node's result.
     """
     if not page:
         return
-    verdict = patiently(lambda: hold.save(database, page.writes, page.events, page.calls))
+    with hand.holding(UnwrittenPage(page.writes, page.events), page.calls):
+        try:
+            verdict = retry_on_disconnect(
+                lambda: hold.save(database, page.writes, page.events, page.calls), seconds=math.inf
+            )
+        except psycopg2.Error as refused:
+            raise refusal_of(refused, hand.kept()) from None
+    if verdict is not Verdict.OURS:
+        raise RunLost(verdict)
+
+
+def write_kept(database: Database, hold: RunHold, hand: Hand) -> None:
+    """Save the page that an earlier attempt kept, before anything is read or begun; raises like `write`."""
+    page = hand.take_one(UnwrittenPage)
+    if page is None:
+        return
+    try:
+        verdict = retry_on_disconnect(
+            lambda: hold.save(database, page.writes, page.events, forgets_kept=True), seconds=math.inf
+        )
+    except psycopg2.Error as refused:
+        raise refusal_of(refused, hand.kept()) from None
+    hand.drop(UnwrittenPage)
     if verdict is not Verdict.OURS:
         raise RunLost(verdict)
 
@@ -34,6 +71,6 @@ def write_late(database: Database, hold: RunHold, told: Ended | News[Try]) -> No
     if isinstance(told, Trouble | Verdict | ShutdownBegun) or not told.calls:
         return
     try:
-        patiently(lambda: hold.note_calls(database, told.calls))
+        retry_on_disconnect(lambda: hold.note_calls(database, told.calls))
     except (psycopg2.Error, DatabaseError) as error:
         log.warning("late calls were not written down", runId=str(hold.run_id), error=str(error).strip())

@@ -18,7 +18,7 @@ from app.calls import Call
 from app.claims import Claim
 from app.database import Database
 from app.errors import DatabaseError, PutBack
-from app.patience import patiently
+from app.patience import retry_on_disconnect
 from app.purse import paid_from
 
 log = structlog.get_logger(__name__)
@@ -152,7 +152,7 @@ def _settle(database: Database, ticket: UUID, spent: Spent) -> None:
     seconds_per_call = spent.seconds / spent.calls if spent.calls else None
     terms = (ticket, spent.calls, spent.tokens, seconds_per_call)
     # To settle twice changes nothing, nor what somebody else took meanwhile.
-    patiently(
+    retry_on_disconnect(
         lambda: database.call(
             "SELECT worker.settle_passage(%s, %s, %s, %s, %s)", (*terms, time.monotonic() - spent.since)
         )

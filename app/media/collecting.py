@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from typing import NoReturn
 
 import structlog
+from psycopg2.extensions import cursor
 
 from app.claims import Claim
 from app.errors import GiveUp, JobError, PutBack, RetryLater
@@ -41,20 +43,29 @@ def collect(claim: Claim[MediaTask]) -> None:
     Errors that may pass are no end: only the task's expiry is. Raises `PutBack`, or `GiveUp` at the end.
     """
     task = claim.job
+    result = claim.hand.take_one(Answered) or claim.hand.take_one(Stored) or _fetch(claim)
+    claim.finish(partial(_hand_in, task, result))
+    if isinstance(result, Stored):
+        log.info("media stored", provider=task.provider, model=task.model, bytes=result.bytes_count)
+
+
+def _fetch(claim: Claim[MediaTask]) -> Answered | Stored:
+    """What the task came to, in hand; raises `PutBack` until it is there."""
     made = _ask(claim)
     if isinstance(made, Pending):
         _put_back(claim, None, made.after_seconds)
-    if isinstance(made, Answered):
-        with claim.finish() as tx:
-            complete_battle_text(tx, task.job, made.text[:SUBMISSION_MAX_CHARS])
-            media_tasks.end_task(tx, task.id)
-        return
-    stored = _keep(claim, made.media)
-    with claim.finish() as tx:
+    result = made if isinstance(made, Answered) else _keep(claim, made.media)
+    claim.hand.hold(result)
+    return result
+
+
+def _hand_in(task: MediaTask, result: Answered | Stored, tx: cursor) -> None:
+    if isinstance(result, Answered):
+        complete_battle_text(tx, task.job, result.text[:SUBMISSION_MAX_CHARS])
+    else:
         made_by = {"provider": task.provider, "model": task.model}
-        complete(tx, task.owner_kind, task.job, stored, made_by, settings().credits_per_usd)
-        media_tasks.end_task(tx, task.id)
-    log.info("media stored", provider=task.provider, model=task.model, bytes=stored.bytes_count)
+        complete(tx, task.owner_kind, task.job, result, made_by, settings().credits_per_usd)
+    media_tasks.end_task(tx, task.id)
 
 
 def _ask(claim: Claim[MediaTask]) -> Pending | providers.Finished | Answered:

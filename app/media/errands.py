@@ -9,30 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
-import structlog
 from pydantic import SecretStr
 
 from app.claims import Claim
 from app.errors import GiveUp, JobError, PutBack, RetryLater, StaleClaim
-from app.media.keeping import keep, keep_link
+from app.media.handing_in import hand_in
 from app.platform import media_tasks
-from app.platform.media import OwnerKind, complete, place_of
 from app.platform.media_tasks import Order
 from app.providers import File, Model, Prompt, chainabit
 from app.providers import media as providers
-from app.providers.media import NO_WISHES, Finished, Media, Started, SubmissionUnknown, Wishes
+from app.providers.media import NO_WISHES, Finished, Started, SubmissionUnknown, Wishes
 from app.settings import settings
-
-log = structlog.get_logger(__name__)
-
-#: Longest pause before storing a finished medium is tried again.
-MAX_STORING_PAUSE_SECONDS = 60.0
-
-#: The first poll comes when a provider is usually done, but after so many poll intervals at the latest.
-MAX_FIRST_POLL_INTERVALS = 4
 
 #: Before a provider is asked what became of an order, so that one still on its way arrives first.
 RECOVERY_PAUSE_SECONDS = 5.0
@@ -115,24 +105,11 @@ def _run(claim: Claim[Any], errand: Errand) -> None:
     begun = media_tasks.begin_submission(claim, errand.order)
     if begun.verdict == "stale":
         raise StaleClaim
-    if begun.verdict == "rendered":
-        assert begun.media is not None, "a rendered task has its medium"
-        _store(claim, errand.order, begun.task, begun.media, is_late=begun.has_expired)
+    if begun.verdict == "started":
+        claim.finish(outcome="handed_over")
         return
-    made: Finished | Started | None = None
-    if begun.verdict == "submit":
-        made = _submit(claim, errand, begun.task)
-    elif begun.verdict == "unknown":
-        made = _recover(claim, errand, begun.task)
-    if isinstance(made, Finished):
-        _store(claim, errand.order, begun.task, made.media)
-        return
-    with claim.finish("handed_over") as tx:
-        if made is not None:
-            longest_seconds = MAX_FIRST_POLL_INTERVALS * settings().media_poll_interval_ms / 1000
-            poll_after_seconds = min(made.poll_after_seconds, longest_seconds)
-            media_tasks.start_task(tx, begun.task, made.task_id, poll_after_seconds)
-    log.info("media task started", provider=errand.order.provider, model=errand.order.model)
+    place = _submit if begun.verdict == "submit" else _recover
+    hand_in(claim, errand.order, begun.task, place(claim, errand, begun.task))
 
 
 def _submit(claim: Claim[Any], errand: Errand, task: UUID) -> Finished | Started:
@@ -160,26 +137,6 @@ def _recover(claim: Claim[Any], errand: Errand, task: UUID) -> Started:
     lost = RetryLater("provider.submission_lost", "the provider never got the order, so it is sent again")
     media_tasks.end_submission(claim.database, task, "rejected", lost)
     raise lost
-
-
-def _store(claim: Claim[Any], order: Order, task: UUID, media: Media, *, is_late: bool = False) -> None:
-    """Keep a medium that was made at once, and hand it in; a Storage that is away is waited for a while."""
-    kind = cast(OwnerKind, claim.kind)
-    place = place_of(claim.database, kind, claim.job_id, is_task=False)
-    try:
-        stored = keep_link(media, order.modality) if is_late else keep(media, order.modality, place)
-    except RetryLater as error:
-        media_tasks.keep_rendering(claim.database, task, media)
-        pause_seconds = min(MAX_STORING_PAUSE_SECONDS, 2.0 ** min(claim.attempt, 10))
-        raise PutBack(error.code, error.message, after_seconds=pause_seconds) from None
-    except GiveUp as error:
-        media_tasks.fail_rendering(claim.database, task, error)
-        raise
-    with claim.finish() as tx:
-        made_by = {"provider": order.provider, "model": order.model}
-        complete(tx, kind, claim.job_id, stored, made_by, settings().credits_per_usd)
-        media_tasks.end_task(tx, task)
-    log.info("media stored", provider=order.provider, model=order.model, bytes=stored.bytes_count)
 
 
 def _as_one_text(prompt: Prompt) -> str:

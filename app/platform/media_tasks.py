@@ -6,16 +6,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
-import psycopg2
 from psycopg2.extensions import cursor
-from psycopg2.extras import Json
 
 from app.claims import Claim
 from app.database import Database
 from app.errors import JobError
-from app.providers.media import Media
 
-Verdict = Literal["submit", "started", "rendered", "unknown", "stale"]
+Verdict = Literal["submit", "started", "unknown", "stale"]
 
 
 @dataclass(frozen=True)
@@ -36,8 +33,6 @@ class Begun:
 
     verdict: Verdict
     task: UUID
-    media: Media | None
-    has_expired: bool
 
 
 def begin_submission(claim: Claim[Any], order: Order) -> Begun:
@@ -55,11 +50,7 @@ def begin_submission(claim: Claim[Any], order: Order) -> Begun:
             order.expires_seconds,
         ),
     )[0]
-    media = None
-    if row["verdict"] == "rendered":
-        content = None if row["content"] is None else bytes(row["content"])
-        media = Media(content=content, **row["result"])
-    return Begun(row["verdict"], row["task"], media, row["has_expired"])
+    return Begun(row["verdict"], row["task"])
 
 
 def end_submission(
@@ -67,20 +58,6 @@ def end_submission(
 ) -> None:
     """Write down that the order did not become a task, or that nobody knows."""
     database.call("SELECT worker.fn_end_submission(%s, %s, %s, %s)", (task, state, error.code, error.message))
-
-
-def keep_rendering(database: Database, task: UUID, media: Media) -> None:
-    """Keep a medium that was made at once, because storing it has to be tried again."""
-    assert not media.fetch_headers, "a medium that is fetched with a key comes from a task"
-    result = {
-        "mime": media.mime,
-        "url": media.url,
-        "width": media.width,
-        "height": media.height,
-        "duration_seconds": media.duration_seconds,
-    }
-    content = None if media.content is None else psycopg2.Binary(media.content)
-    database.call("SELECT worker.fn_keep_rendering(%s, %s, %s)", (task, Json(result), content))
 
 
 def start_task(tx: cursor, task: UUID, task_id: str, poll_after_seconds: float) -> None:

@@ -11,7 +11,7 @@ from psycopg2.extras import Json
 from pydantic import JsonValue
 
 from app.database import Database
-from app.patience import patiently
+from app.patience import retry_on_disconnect
 from app.platform.json_values import storable
 from app.platform.rows import only_row
 
@@ -66,7 +66,7 @@ def keep_receipt(database: Database, effect: Effect, receipt: dict[str, JsonValu
 
     Without it nobody knows whether the effect happened, so it is written through short outages.
     """
-    patiently(lambda: database.call(_KEEP, (Json(storable(receipt)), *effect.row)))
+    retry_on_disconnect(lambda: database.call(_KEEP, (Json(storable(receipt)), *effect.row)))
 
 
 def forget(database: Database, effect: Effect) -> None:

@@ -137,15 +137,22 @@ class RunHold(BaseModel):
         results: Sequence[NodeWrite],
         events: Sequence[RunEvent] = (),
         calls: Sequence[Call] = (),
+        *,
+        forgets_kept: bool = False,
     ) -> Verdict:
-        """Write nodes, events, and what was asked of providers, in one transaction and one round trip."""
+        """Write nodes, events, and what was asked of providers, in one transaction and one round trip.
+
+        With `forgets_kept` it is what the claim's job had kept, which is kept no more.
+        """
         written = [storable(result.model_dump(mode="json", exclude_none=True)) for result in results]
         return self._ask(
             database,
-            "SELECT worker.save_run_progress(%s, %s, %s, %s, %s::jsonb[], p_calls => %s) AS verdict",
+            "SELECT worker.save_run_progress(%s, %s, %s, %s, %s::jsonb[], p_calls => %s,"
+            " p_forgets_kept => %s) AS verdict",
             Json(written),
             event_parameters(events),
             call_parameters(calls),
+            forgets_kept,
         )
 
     def note_calls(self, database: Database, calls: Sequence[Call]) -> None:

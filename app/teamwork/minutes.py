@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import threading
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -13,10 +15,11 @@ from psycopg2.extensions import cursor
 from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter
 
 from app import providers
+from app.answers import Hand
 from app.calls import Call
 from app.database import Database
 from app.errors import DatabaseError, JobError, PutBack
-from app.patience import patiently
+from app.patience import retry_on_disconnect
 from app.platform.team_holds import TeamHold, current_scratchpad_version, fetch_spoken
 from app.platform.team_runs import (
     TeamMessage,
@@ -26,6 +29,7 @@ from app.platform.team_runs import (
     save_step,
     send_message,
 )
+from app.refusals import refusal_of
 from app.teams import ReviewVerdict, Turn, TurnKey, TurnKind, read_review
 
 log = structlog.get_logger(__name__)
@@ -73,15 +77,26 @@ class Kept:
     message_id: UUID
 
 
+@dataclass(frozen=True)
+class UnwrittenTurn:
+    """A finished turn, with the turn that it replies to."""
+
+    turn: Turn
+    answer: providers.Answer
+    reply_to: Turn | None
+    topic: Topic
+
+
 class Minutes:
     """Keeps the turns of one run, each in one transaction with its message, note and event.
 
-    Safe to use from many threads.
+    Turns that an earlier attempt had in `hand` are written first. Safe to use from many threads.
     """
 
-    def __init__(self, database: Database, hold: TeamHold) -> None:
+    def __init__(self, database: Database, hold: TeamHold, hand: Hand) -> None:
         self._database = database
         self._hold = hold
+        self._hand = hand
         self._guard = threading.Lock()
         #: Calls to providers that are not written down yet.
         self.calls: list[Call] = []
@@ -90,6 +105,10 @@ class Minutes:
             spoken = Spoken.model_validate(row)
             key = spoken.topic, TurnKey(spoken.title, spoken.agent_id)
             self._kept[key] = Kept(_ANSWER.validate_python(spoken.answer), spoken.message_id)
+        for unwritten in hand.take(UnwrittenTurn):
+            if (unwritten.topic, unwritten.turn.key) not in self._kept:
+                self._save(unwritten)
+        hand.drop(UnwrittenTurn)
 
     def said(self, topic: Topic = SHARED_TASK) -> dict[TurnKey, str]:
         """What was said about a topic."""
@@ -119,15 +138,37 @@ class Minutes:
     ) -> None:
         """A turn is finished, and the others hear of it.
 
-        It may have been paid for, so it is kept through short outages; a connection that breaks just as the
-        transaction ends may leave the message twice.
+        It may have been paid for, so it is in hand until it is written, however long the database is away.
+        Raises `PlatformRefused` where the database refuses it for good; it stays in hand then.
         """
-        message_id = patiently(lambda: self._write(turn, answer, reply_to, topic))
-        with self._guard:
-            self._kept[topic, turn.key] = Kept(answer, message_id)
+        unwritten = UnwrittenTurn(turn, answer, reply_to, topic)
+        with self._hand.holding(unwritten):
+            self._save(unwritten)
 
-    def _write(self, turn: Turn, answer: providers.Answer, reply_to: Turn | None, topic: Topic) -> UUID:
-        """One transaction with all that a finished turn leaves; gives the message's id."""
+    def _save(self, unwritten: UnwrittenTurn) -> None:
+        tries = itertools.count()
+        try:
+            message_id = retry_on_disconnect(
+                lambda: self._write(unwritten, again=next(tries) > 0), seconds=math.inf
+            )
+        except psycopg2.Error as refused:
+            raise refusal_of(refused, self._hand.kept()) from None
+        with self._guard:
+            self._kept[unwritten.topic, unwritten.turn.key] = Kept(unwritten.answer, message_id)
+
+    def _write(self, unwritten: UnwrittenTurn, *, again: bool) -> UUID:
+        """One transaction with all that a finished turn leaves; gives the message's id.
+
+        `again` looks first whether an earlier try was committed after all.
+        """
+        turn, answer, reply_to, topic = (
+            unwritten.turn,
+            unwritten.answer,
+            unwritten.reply_to,
+            unwritten.topic,
+        )
+        if again and (written := self._written(topic, turn.key)):
+            return written
         with self._hold.writing(self._database) as tx:
             message_id = send_message(
                 tx, self._hold.team_run_id, self._message(turn, answer.text, reply_to, topic)
@@ -149,6 +190,11 @@ class Minutes:
             noted = self._note_calls(tx)
         del self.calls[:noted]
         return message_id
+
+    def _written(self, topic: Topic, key: TurnKey) -> UUID | None:
+        found = map(Spoken.model_validate, fetch_spoken(self._database, self._hold.team_run_id))
+        wanted = topic, key.title, key.agent_id
+        return next((s.message_id for s in found if (s.topic, s.title, s.agent_id) == wanted), None)
 
     def give_up(self, turn: Turn, error: JobError, topic: Topic = SHARED_TASK) -> None:
         """A turn went wrong, or has to wait; it may be taken again."""
@@ -177,7 +223,7 @@ class Minutes:
         if not calls:
             return
         try:
-            patiently(lambda: self._hold.note_late_calls(self._database, calls))
+            retry_on_disconnect(lambda: self._hold.note_late_calls(self._database, calls))
         except (psycopg2.Error, DatabaseError) as error:
             log.warning("late calls were not written down", error=str(error).strip())
 

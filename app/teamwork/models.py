@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from app import providers
+from app.answers import Hand
 from app.database import Database
 from app.errors import JobError
 from app.nodes import Effect, Models, node_types, usage_of
@@ -59,13 +60,15 @@ class TeamModels(Models):
     in the same attempt is a new one: the first answer was of no use to it.
     """
 
-    def __init__(self, database: Database, run: TeamRun, hold: TeamHold, workflow_run: WorkflowRun) -> None:
+    def __init__(
+        self, database: Database, run: TeamRun, hold: TeamHold, hand: Hand, workflow_run: WorkflowRun
+    ) -> None:
         super().__init__(database, workflow_run)
         # It is the member's memory, not the run's agent's, that goes before a prompt.
         self.lenses = Lenses(database, None)
         self._database = database
         self._team_run = run
-        self._minutes = Minutes(database, hold)
+        self._minutes = Minutes(database, hold, hand)
         self._everybody = everybody(run)
         self._voices = Voices(database, self, self._everybody)
         parts = _read_parts(database, workflow_run.run_id)

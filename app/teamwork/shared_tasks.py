@@ -10,6 +10,7 @@ from functools import partial
 import structlog
 
 from app import providers
+from app.answers import Hand
 from app.calls import collect_calls
 from app.database import Database
 from app.engine.crew import Crew, News, ShutdownBegun, Trouble
@@ -41,7 +42,7 @@ from app.teamwork.voices import Voices
 log = structlog.get_logger(__name__)
 
 
-def discuss(database: Database, run: TeamRun, hold: TeamHold) -> TeamEnding | None:
+def discuss(database: Database, run: TeamRun, hold: TeamHold, hand: Hand) -> TeamEnding | None:
     """Bring a shared task to its end, from where an earlier attempt left it; None if somebody else ended it.
 
     Raises `GiveUp` when the result was sent back too often or the time is up, `PersonAsked` when the owner
@@ -53,7 +54,7 @@ def discuss(database: Database, run: TeamRun, hold: TeamHold) -> TeamEnding | No
         with ExitStack() as around:
             around.enter_context(pulse(database, hold, settings().workflow_heartbeat_ms / 1000, crew.tell))
             around.enter_context(told_of_shutdown(lambda: crew.tell(ShutdownBegun())))
-            discussion = Discussion(database, run, hold, crew)
+            discussion = Discussion(database, run, hold, hand, crew)
             around.callback(discussion.leave)
             return discussion.go_on()
     except RunLost as lost:
@@ -74,12 +75,14 @@ class Spoke:
 class Discussion:
     """One attempt at a shared task; members speak on threads of their own, and only this one writes."""
 
-    def __init__(self, database: Database, run: TeamRun, hold: TeamHold, crew: Crew[Turn, Spoke]) -> None:
+    def __init__(
+        self, database: Database, run: TeamRun, hold: TeamHold, hand: Hand, crew: Crew[Turn, Spoke]
+    ) -> None:
         self._run = run
         self._task = read_task(run.inputs)
         self._team = gather_team(database, run)
         self._everybody = everybody(run)
-        self._minutes = Minutes(database, hold)
+        self._minutes = Minutes(database, hold, hand)
         models = Models(database, run)
         self._owner = models.owner
         self._voices = Voices(database, models, self._everybody)

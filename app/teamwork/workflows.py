@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app import engine
+from app.answers import Hand
 from app.database import Database
 from app.errors import PutBack
 from app.platform.team_holds import TeamHold, fetch_workflow_status, take_up_workflow_run
@@ -17,7 +18,7 @@ TAKEN_PAUSE_SECONDS = 30.0
 _ENDS = {"completed": "completed", "cancelled": "cancelled", "failed": "failed", "timed_out": "failed"}
 
 
-def execute_workflow(database: Database, run: TeamRun, hold: TeamHold) -> TeamEnding | None:
+def execute_workflow(database: Database, run: TeamRun, hold: TeamHold, hand: Hand) -> TeamEnding | None:
     """Bring a team's workflow run to its end; None if somebody else ended it.
 
     Raises what `engine.execute` raises, `GiveUp` when a node failed, `PersonAsked` when the owner must
@@ -26,9 +27,9 @@ def execute_workflow(database: Database, run: TeamRun, hold: TeamHold) -> TeamEn
     workflow_run = take_up_workflow_run(database, hold)
     if workflow_run is None:
         return _follow(database, run)
-    models = TeamModels(database, run, hold, workflow_run)
+    models = TeamModels(database, run, hold, hand, workflow_run)
     run_hold = hold.of_workflow_run(workflow_run.run_id)
-    ending = engine.execute(database, workflow_run, run_hold, models=models)
+    ending = engine.execute(database, workflow_run, run_hold, hand, models=models)
     if ending is None:
         return None
     ending.raise_if_failed()

@@ -26,7 +26,7 @@ OPEN = {
         SELECT count(*) FROM audit.webhook_outbox WHERE delivered_at IS NULL AND dead_lettered_at IS NULL""",
     "media tasks": """
         SELECT count(*) FROM worker.media_tasks
-        WHERE state IN ('submitting', 'started', 'polling', 'rendered')""",
+        WHERE state IN ('submitting', 'started', 'polling')""",
     "votes": """
         SELECT count(*) FROM (
             SELECT v.battle_id, count(*) AS votes FROM battles.votes v GROUP BY v.battle_id) AS cast_votes

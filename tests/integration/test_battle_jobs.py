@@ -38,9 +38,7 @@ def claim_job(database: Database, hint: UUID | None = None) -> Claim[BattleJob]:
 
 
 def finish(claim: Claim[BattleJob]) -> None:
-    with claim.finish() as tx:
-        submit_text(tx, claim.job, ANSWER)
-        complete_job(tx, claim.job)
+    claim.finish(lambda tx: (submit_text(tx, claim.job, ANSWER), complete_job(tx, claim.job)))
 
 
 def job_of(connection: Connection, job: UUID) -> dict[str, Any]:
@@ -93,8 +91,7 @@ def test_a_job_put_back_has_a_ticket_for_when_it_is_due(
     claim = claim_job(jobs_database, hint=job)
     error = RetryLater("provider.rate_limited", "not now", after_seconds=60)
     tickets = call(connection, TICKETS, job)
-    with claim.finish("requeued", error) as tx:
-        BattleRetries().put_back(tx, claim.job, error)
+    claim.finish(lambda tx: BattleRetries().put_back(tx, claim.job, error), outcome="requeued", error=error)
     row = job_of(connection, job)
     assert (row["status"], row["retry_count"], row["worker_id"]) == ("queued", 1, None)
     assert row["error_message"] == "provider.rate_limited: not now"
@@ -111,9 +108,12 @@ def test_a_requeue_that_is_rolled_back_leaves_job_claim_and_tickets_as_they_were
     claim = claim_job(jobs_database, hint=job)
     error = RetryLater("provider.timeout", "slow")
     tickets = call(connection, TICKETS, job)
-    with pytest.raises(ZeroDivisionError), claim.finish("requeued", error) as tx:
-        BattleRetries().put_back(tx, claim.job, error)
-        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        claim.finish(
+            lambda tx: (BattleRetries().put_back(tx, claim.job, error), 1 / 0),
+            outcome="requeued",
+            error=error,
+        )
     assert job_of(connection, job)["status"] == "claimed"
     assert call(connection, TICKETS, job) == tickets
     assert call(connection, "SELECT state FROM worker.claims") == "running"
@@ -125,8 +125,7 @@ def test_a_job_given_up_and_retried_by_an_operator_has_one_more_try(
 ) -> None:
     claim = claim_job(jobs_database, hint=job)
     error = GiveUp("key.revoked", "no")
-    with claim.finish("failed", error) as tx:
-        bury_job(tx, claim.job_id, error)
+    claim.finish(lambda tx: bury_job(tx, claim.job_id, error), outcome="failed", error=error)
     assert dead_letters(connection, battle) == {"A": "key.revoked"}
     assert (job_of(connection, job)["status"], job_of(connection, job)["retry_count"]) == ("failed", 0)
     tickets = call(connection, TICKETS, job)
@@ -258,8 +257,11 @@ def test_a_dead_letter_is_replayed_once_and_not_for_a_battle_that_is_over(
     replay = "SELECT worker.fn_replay_battle_job(%s)"
     assert call(connection, replay, job) is None
     claim = claim_job(jobs_database, hint=job)
-    with claim.finish("failed", GiveUp("key.revoked", "no")) as tx:
-        bury_job(tx, claim.job_id, GiveUp("key.revoked", "no"))
+    claim.finish(
+        lambda tx: bury_job(tx, claim.job_id, GiveUp("key.revoked", "no")),
+        outcome="failed",
+        error=GiveUp("key.revoked", "no"),
+    )
     row = connection.cursor()
     row.execute("UPDATE battles.battles SET archived_at = now()")
     assert call(connection, replay, job) is None

@@ -135,12 +135,11 @@ def test_only_the_newest_attempt_may_finish(
 ) -> None:
     message_id = uuid4()
     stale, newest = opened(jobs_database, message_id), opened(jobs_database, message_id)
-    with pytest.raises(StaleClaim), stale.finish() as tx:
-        tx.execute("UPDATE execution.runs SET response_text = 'stale'")
-    with newest.finish() as tx:
-        tx.execute("UPDATE execution.runs SET response_text = 'newest'")
-    with pytest.raises(StaleClaim), newest.finish():
-        raise AssertionError("a claim is finished once")
+    with pytest.raises(StaleClaim):
+        stale.finish(lambda tx: tx.execute("UPDATE execution.runs SET response_text = 'stale'"))
+    newest.finish(lambda tx: tx.execute("UPDATE execution.runs SET response_text = 'newest'"))
+    with pytest.raises(StaleClaim):
+        newest.finish(lambda tx: pytest.fail("a claim is finished once"))
     with pytest.raises(StaleClaim):
         stale.release()
     assert call(connection, "SELECT response_text FROM execution.runs") == "newest"
@@ -150,17 +149,15 @@ def test_results_that_can_not_be_written_leave_the_claim_open(
     jobs_database: Database, connection: Connection, run_id: UUID
 ) -> None:
     claim = opened(jobs_database, uuid4())
-    with pytest.raises(ZeroDivisionError), claim.finish() as tx:
-        tx.execute("UPDATE execution.runs SET response_text = 'half'")
-        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        claim.finish(lambda tx: (tx.execute("UPDATE execution.runs SET response_text = 'half'"), 1 / 0))
     assert call(connection, "SELECT state FROM worker.claims") == "running"
     assert call(connection, "SELECT response_text FROM execution.runs") is None
 
 
 def test_a_finished_message_has_nothing_to_do(jobs_database: Database, run_id: UUID) -> None:
     message_id = uuid4()
-    with opened(jobs_database, message_id).finish():
-        pass
+    opened(jobs_database, message_id).finish()
     assert open_for(jobs_database, message_id) == (Opened.FINISHED, None)
 
 
@@ -186,10 +183,9 @@ def test_a_job_that_was_queued_again_behind_its_claim_is_claimed_anew(
     connection.cursor().execute("UPDATE execution.runs SET status = 'queued'")
     newest = opened(jobs_database, uuid4())
     assert newest.job_id == run_id
-    with pytest.raises(StaleClaim), overtaken.finish():
-        raise AssertionError("its results are not wanted")
-    with newest.finish():
-        pass
+    with pytest.raises(StaleClaim):
+        overtaken.finish(lambda tx: pytest.fail("its results are not wanted"))
+    newest.finish()
 
 
 def test_racing_messages_claim_each_job_once(

@@ -37,8 +37,11 @@ def failed(jobs_database: Database, connection: Connection, seeded: Seeded) -> C
         error = GiveUp(code, "it failed")
         _, claim = open_claim(jobs_database, uuid4(), "lens_run", "box:1", hint=None, max_deaths=3)
         assert claim is not None
-        with claim.finish("failed", error) as tx:
-            fail_run(tx, claim.job_id, error)
+        claim.finish(
+            lambda tx, claim=claim, error=error: fail_run(tx, claim.job_id, error),
+            outcome="failed",
+            error=error,
+        )
     return connection
 
 
@@ -95,8 +98,7 @@ def test_words_that_look_like_markup_are_printed_as_they_are(
     enqueue_lens_runs(failed, 1, model="gpt-4o", inputs={"prompt": "hi"})
     _, claim = open_claim(jobs_database, uuid4(), "lens_run", "[/box]:1", hint=None, max_deaths=3)
     assert claim is not None
-    with claim.finish("failed", GiveUp("provider.bad", words)):
-        pass
+    claim.finish(outcome="failed", error=GiveUp("provider.bad", words))
     assert words in run("list")
     shown = CliRunner().invoke(jobs, ["show", str(claim.job_id)], catch_exceptions=False).output
     assert words in shown
@@ -126,8 +128,11 @@ def test_a_workflow_run_is_asked_for_again_but_not_the_one_of_a_team(
         _, claim = open_claim(jobs_database, uuid4(), "workflow_run", "box:1", hint=run_id, max_deaths=3)
         assert claim is not None
         error = GiveUp("workflow.node_failed", "it failed")
-        with claim.finish("failed", error) as tx:
-            fail_workflow_run(tx, claim.job_id, error)
+        claim.finish(
+            lambda tx, claim=claim, error=error: fail_workflow_run(tx, claim.job_id, error),
+            outcome="failed",
+            error=error,
+        )
     agent = make_agent(connection, "Solo")
     team_run = enqueue_team_run(connection, agent, workflow_id=workflow.workflow_id, workflow_run_id=teams)
     connection.cursor().execute("UPDATE agents.team_runs SET status = 'failed' WHERE id = %s", (team_run,))

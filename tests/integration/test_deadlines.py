@@ -59,11 +59,12 @@ def declare(gate: Gate, *, hangs: int) -> None:
         gate.attempts.append(claim.attempt)
         if len(gate.attempts) <= hangs:
             gate.wait()
-        with claim.finish() as tx:
-            tx.execute(
+        claim.finish(
+            lambda tx: tx.execute(
                 "UPDATE execution.runs SET status = 'succeeded', completed_at = now() WHERE id = %s",
                 (claim.job_id,),
             )
+        )
 
 
 def claim_of(connection: Connection) -> dict[str, Any]:

@@ -33,11 +33,12 @@ BLOCKED = (
 
 
 def succeed(claim: Claim[LensRun]) -> None:
-    with claim.finish() as tx:
-        tx.execute(
+    claim.finish(
+        lambda tx: tx.execute(
             "UPDATE execution.runs SET status = 'succeeded', completed_at = now() WHERE id = %s",
             (claim.job_id,),
         )
+    )
 
 
 def declare(broker: LeaseBroker, *, loses_the_word: bool = False) -> None:

@@ -45,10 +45,8 @@ def claim(
 def test_a_kinds_work_is_counted_by_state(
     jobs_database: Database, connection: Connection, seeded: Seeded
 ) -> None:
-    with claim(jobs_database, connection).finish():
-        pass
-    with claim(jobs_database, connection).finish("failed", GiveUp("provider.auth_failed", "no")):
-        pass
+    claim(jobs_database, connection).finish()
+    claim(jobs_database, connection).finish(outcome="failed", error=GiveUp("provider.auth_failed", "no"))
     claim(jobs_database, connection).release(RetryLater("provider.timeout", "slow"))
     claim(jobs_database, connection)
     enqueue_lens_run(connection, model="gpt-4o", inputs={"prompt": "hi"})
@@ -114,8 +112,7 @@ def test_a_jobs_story_has_every_attempt(jobs_database: Database, connection: Con
     claim(jobs_database, connection, first.message_id)  # its worker dies
     last = claim(jobs_database, connection, first.message_id)
     last.calls.append(Call("openai", "gpt-4o", "answer", tokens_in=100_000, ended=time.monotonic()))
-    with last.finish():
-        pass
+    last.finish()
     story = run("jobs", "show", str(first.job_id))
     assert [(entry["attempt"], entry["ended"]) for entry in story["history"]] == [
         (1, "error"),

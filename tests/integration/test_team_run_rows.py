@@ -219,8 +219,7 @@ def test_the_end_of_a_run_lets_the_next_of_its_agent_begin(
     first, second = (enqueue_team_run(connection, agent) for _ in range(2))
     claimed = must_claim(jobs_database, "team_run", hint=first)
     rows(connection, "DELETE FROM dramatiq.queue")
-    with claimed.finish() as tx:
-        finish_team_run(tx, first, "completed")
+    claimed.finish(lambda tx: finish_team_run(tx, first, "completed"))
     assert tickets(connection, "execute_team_run") == 1
     assert must_claim(jobs_database, "team_run").job_id == second
 
@@ -348,9 +347,12 @@ def test_a_team_run_ends_once_with_its_result_and_event(
 ) -> None:
     team_run = enqueue_team_run(connection, agent, metadata={"error": "an older one"})
     claimed = must_claim(jobs_database, "team_run")
-    with claimed.finish() as tx:
-        append_event(tx, team_run, "memory_injected", {"memories": 2})
-        finish_team_run(tx, team_run, status, result={"text": "hello"})
+    claimed.finish(
+        lambda tx: (
+            append_event(tx, team_run, "memory_injected", {"memories": 2}),
+            finish_team_run(tx, team_run, status, result={"text": "hello"}),
+        )
+    )
     with jobs_database.transaction() as tx:
         finish_team_run(tx, team_run, "failed", error="too late", result="too late")
     stored = team_row(connection, team_run)
@@ -377,8 +379,8 @@ def test_a_cancelled_team_run_stays_cancelled(
         call(connection, "SELECT set_config('request.jwt.claim.sub', %s, true)", str(seeded.users["ada"]))
         call(connection, "SELECT public.fn_cancel_run(%s)", team_run)
     assert hold_of(claimed).beat(jobs_database) is Verdict.CANCELLED
-    with pytest.raises(StaleClaim), claimed.finish() as tx:
-        finish_team_run(tx, team_run, "completed")
+    with pytest.raises(StaleClaim):
+        claimed.finish(lambda tx: finish_team_run(tx, team_run, "completed"))
     assert team_row(connection, team_run)["status"] == "cancelled"
 
 
@@ -390,8 +392,7 @@ def test_a_failed_team_run_takes_its_workflow_run_with_it(
     team_run = enqueue_team_run(connection, agent, workflow_id=workflow_id)
     claimed = must_claim(jobs_database, "team_run")
     error = GiveUp("team.nobody", "no member can do this")
-    with claimed.finish("failed", error) as tx:
-        fail_team_run(tx, team_run, error)
+    claimed.finish(lambda tx: fail_team_run(tx, team_run, error), outcome="failed", error=error)
     stored = team_row(connection, team_run)
     assert (stored["status"], stored["metadata"]["error"]) == ("failed", "team.nobody: no member can do this")
     assert run_row(connection, stored["workflow_run_id"])["status"] == "failed"

@@ -224,8 +224,7 @@ def test_the_end_of_a_run_ends_all_its_nodes(
 ) -> None:
     hold.save(jobs_database, [NodeWrite(node_id=workflow.nodes["start"], status="completed")])
     hold.save(jobs_database, [NodeWrite(node_id=workflow.nodes["greet"], status="running")])
-    with claimed.finish() as tx:
-        assert finish_run(tx, hold.run_id, status, result={"answer": 1})
+    claimed.finish(lambda tx: finish_run(tx, hold.run_id, status, result={"answer": 1}))
     ended = run_row(connection, hold.run_id)
     assert (ended["status"], ended["metadata"]["result"], ended["run_worker_id"]) == (
         status,
@@ -249,8 +248,8 @@ def test_a_cancelled_run_is_never_overwritten_and_its_nodes_end_too(
     hold.save(jobs_database, [NodeWrite(node_id=workflow.nodes["greet"], status="running")])
     update(connection, "lenses.workflow_runs", hold.run_id, status="cancelled")
     assert hold.close_ended(jobs_database)
-    with pytest.raises(StaleClaim), claimed.finish() as tx:
-        finish_run(tx, hold.run_id, "completed")
+    with pytest.raises(StaleClaim):
+        claimed.finish(lambda tx: finish_run(tx, hold.run_id, "completed"))
     assert run_row(connection, hold.run_id)["status"] == "cancelled"
     assert set(node_statuses(connection, hold.run_id).values()) == {"cancelled"}
     types = rows(connection, "SELECT type FROM lenses.workflow_run_events")
@@ -260,8 +259,7 @@ def test_a_cancelled_run_is_never_overwritten_and_its_nodes_end_too(
 def test_a_run_that_has_ended_is_not_ended_again(
     jobs_database: Database, connection: Connection, hold: RunHold, claimed: Claimed
 ) -> None:
-    with claimed.finish() as tx:
-        assert finish_run(tx, hold.run_id, "completed")
+    claimed.finish(lambda tx: finish_run(tx, hold.run_id, "completed"))
     with jobs_database.transaction() as tx:
         assert not finish_run(tx, hold.run_id, "failed")
     assert run_row(connection, hold.run_id)["status"] == "completed"
@@ -277,8 +275,7 @@ def test_a_run_that_fails_is_a_dead_letter_with_its_reason(
     jobs_database: Database, connection: Connection, claimed: Claimed, hold: RunHold
 ) -> None:
     error = GiveUp("workflow.invalid", "two nodes wait for each other")
-    with claimed.finish("failed", error) as tx:
-        fail_run(tx, hold.run_id, error)
+    claimed.finish(lambda tx: fail_run(tx, hold.run_id, error), outcome="failed", error=error)
     (letter,) = rows(connection, "SELECT * FROM lenses.workflow_run_dead_letters")
     assert (letter["error_code"], letter["error_message"]) == (error.code, error.message)
     assert run_row(connection, hold.run_id)["metadata"]["result"]["error"]["code"] == error.code
@@ -291,8 +288,7 @@ def test_a_schedule_learns_how_its_run_ended(
 ) -> None:
     schedule = make_schedule(connection, workflow.workflow_id)
     run_id = enqueue_workflow_run(connection, workflow.workflow_id, schedule_id=schedule)
-    with must_claim(jobs_database).finish() as tx:
-        finish_run(tx, run_id, "completed", result="done")
+    must_claim(jobs_database).finish(lambda tx: finish_run(tx, run_id, "completed", result="done"))
     (stored,) = rows(connection, "SELECT * FROM lenses.workflow_schedules")
     assert stored["last_completed_at"] is not None
     assert (stored["last_result"]["status"], stored["last_result"]["result"]) == ("completed", "done")

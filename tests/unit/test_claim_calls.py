@@ -16,8 +16,10 @@ from tests.unit.recorded import RecordedDatabase
 ID, JOB = uuid4(), uuid4()
 SLOW = RetryLater("provider.timeout", "slow")
 OPEN = "SELECT * FROM worker.open_claim(%s, %s, %s, %s, %s, %s, %s)"
-FINISH = "SELECT worker.finish_claim(%s, %s, %s, %s, %s, %s) AS verdict"
-RELEASE = "SELECT worker.release_claim(%s, %s, %s, %s, %s, %s, %s) AS ours"
+FINISH = "SELECT worker.finish_claim(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) AS verdict"
+RELEASE = "SELECT worker.release_claim(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) AS ours"
+#: What goes with a claim that was not tried before and has nothing in hand.
+FRESH = (False, None, None)
 
 
 @pytest.fixture(autouse=True)
@@ -39,9 +41,8 @@ def test_a_claim_is_finished_in_the_transaction_of_its_results(settled: list[tup
     database = RecordedDatabase([{"verdict": "ours"}], [])
     ours = claim(database)
     (call,) = ours.calls
-    with ours.finish() as tx:
-        tx.execute("write")
-    assert database.asked == [(FINISH, (ID, 3, "succeeded", None, None, (call,))), ("write", None)]
+    ours.finish(lambda tx: tx.execute("write"))
+    assert database.asked == [(FINISH, (ID, 3, "succeeded", None, None, (call,), *FRESH, None, False)), ("write", None)]
     assert database.ended == ["committed"]
     assert (ours.calls, settled) == ([], [("succeeded", None)])
 
@@ -50,9 +51,8 @@ def test_a_failure_is_written_with_its_code_and_message(settled: list[tuple[Any,
     database = RecordedDatabase([{"verdict": "ours"}])
     ours = claim(database)
     ours.calls.clear()
-    with ours.finish("failed", SLOW):
-        pass
-    assert database.asked == [(FINISH, (ID, 3, "failed", "provider.timeout", "slow", ()))]
+    ours.finish(outcome="failed", error=SLOW)
+    assert database.asked == [(FINISH, (ID, 3, "failed", "provider.timeout", "slow", (), *FRESH, None, False))]
     assert settled == [("failed", "provider.timeout")]
 
 
@@ -65,8 +65,8 @@ def test_nothing_of_a_job_is_written_that_is_not_ours_but_its_calls_are(
 ) -> None:
     database = RecordedDatabase([{"verdict": verdict}])
     ours = claim(database)
-    with pytest.raises((StaleClaim, RuntimeError)) as refused, ours.finish() as tx:
-        tx.execute("must not be asked")
+    with pytest.raises((StaleClaim, RuntimeError)) as refused:
+        ours.finish(lambda tx: tx.execute("must not be asked"))
     assert len(database.asked) == 1
     assert database.ended == ["committed"]
     assert settled == [("stale", None)]
@@ -77,8 +77,12 @@ def test_nothing_of_a_job_is_written_that_is_not_ours_but_its_calls_are(
 def test_a_result_that_can_not_be_written_ends_nothing(settled: list[tuple[Any, ...]]) -> None:
     database = RecordedDatabase([{"verdict": "ours"}])
     ours = claim(database)
-    with pytest.raises(ValueError, match="no"), ours.finish():
+
+    def write(tx: object) -> None:
         raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        ours.finish(write)
     assert database.ended == ["rolled back"]
     assert (len(ours.calls), settled) == (1, [])
 
@@ -101,7 +105,7 @@ def test_a_claim_is_put_down_with_its_error_if_it_has_one(
     ours.release(error, fence=fence) if fence else ours.release(error)
     code, message = (error.code, error.message) if error else (None, None)
     counts = not isinstance(error, PutBack)
-    assert database.asked == [(RELEASE, (ID, 3, code, message, (call,), fence, counts))]
+    assert database.asked == [(RELEASE, (ID, 3, code, message, (call,), fence, counts, *FRESH))]
     assert (ours.calls, settled) == ([], [told])
 
 
@@ -122,6 +126,7 @@ def opened(outcome: str, **more: Any) -> list[dict[str, Any]]:
         "wait_ms": 0,
         "bound": True,
         "owner": "ada",
+        "answer": None,
     }
     return [{"outcome": outcome, **row, **more}]
 
@@ -166,10 +171,9 @@ def test_claims_are_handed_back_and_looked_for_by_message_and_attempt() -> None:
     hand_back(database, held)
     assert find_lost(database, held) == {lost}
     (back, back_terms), (look, look_terms) = database.asked
-    assert back_terms == look_terms == ([ID], [3])
-    assert back == (
-        "SELECT worker.release_claim(c.id, c.attempt) FROM unnest(%s::uuid[], %s) AS c (id, attempt)"
-    )
+    assert back_terms == ([ID], [3], [()], [None], [None])
+    assert look_terms == ([ID], [3])
+    assert "worker.release_claim(" in back
     assert look == (
         "SELECT held.id FROM unnest(%s::uuid[], %s) AS held (id, attempt)"
         " WHERE NOT EXISTS (SELECT FROM worker.claims c WHERE c.message_id = held.id"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -13,7 +11,7 @@ from psycopg2.extensions import cursor
 from pydantic import BaseModel
 from structlog.testing import capture_logs
 
-from app.claims import Claim
+from app.claims import Claim, Write
 from app.endings import Kind, Requeue, fail_for_good, parse_job, retry_or_fail
 from app.errors import GiveUp, JobError, RetryLater
 from app.settings import settings
@@ -34,10 +32,17 @@ class RecordedClaim(Claim[Any]):
         super().__init__(*what, **more)
         self.asked: list[tuple[Any, ...]] = []
 
-    @contextmanager
-    def finish(self, outcome: str = "succeeded", error: JobError | None = None) -> Iterator[cursor]:
+    def finish(
+        self,
+        write: Write | None = None,
+        *,
+        outcome: str = "succeeded",
+        error: JobError | None = None,
+        alone: bool = False,
+    ) -> None:
         self.asked.append(("finish", outcome, error))
-        yield TX
+        if write:
+            write(TX)
 
     def release(self, error: JobError | None = None, *, fence: bool = False) -> None:
         self.asked.append(("release", error, fence))

@@ -55,6 +55,8 @@ CREATE TABLE worker.claims (
     -- how every attempt but the last ended: {attempt, worker_id, from, to, ended: error | death | handed_back,
     -- error_code, error_message}
     history jsonb NOT NULL DEFAULT '[]',
+    -- whether worker.kept_answers may have the job's answer, which then goes with the claim's end
+    has_kept_answer boolean NOT NULL DEFAULT false,
     -- when a person replayed or discarded the dead letter; worker.audit_log tells who
     settled_at timestamptz,
     CHECK ((state = 'finished') = (finished_at IS NOT NULL)),
@@ -69,6 +71,46 @@ CREATE TABLE worker.claims (
 CREATE UNIQUE INDEX claims_open_job ON worker.claims (kind, job) WHERE finished_at IS NULL;
 CREATE INDEX claims_finished ON worker.claims (finished_at) WHERE finished_at IS NOT NULL;
 CREATE INDEX claims_job ON worker.claims (job);
+
+-- Answers that were paid for and could not be written yet: the next attempt at the job only writes its answer.
+-- Only what can be written to the job's row is here, never a key.
+CREATE TABLE worker.kept_answers (
+    kind text NOT NULL REFERENCES worker.kinds,
+    job uuid NOT NULL,
+    answer jsonb NOT NULL,
+    -- the bytes of a medium
+    content bytea,
+    kept_at timestamptz NOT NULL DEFAULT now(),
+    -- why the platform refused to take it, where it did
+    refused_at timestamptz,
+    refused_sqlstate text,
+    refused_reason text,
+    PRIMARY KEY (kind, job)
+);
+CREATE INDEX kept_answers_job ON worker.kept_answers (job);
+COMMENT ON TABLE worker.kept_answers IS 'Answers of AI providers that are not in their job''s row yet; `lf-worker jobs end` writes one.';
+
+-- Keep a job's answer, in the transaction that puts its claim down.
+CREATE FUNCTION worker.keep_answer(
+    p_kind text, p_job uuid, p_answer jsonb, p_content bytea, p_sqlstate text DEFAULT NULL, p_reason text DEFAULT NULL
+) RETURNS void
+LANGUAGE sql SET search_path = '' AS $$
+    INSERT INTO worker.kept_answers AS k (kind, job, answer, content, refused_at, refused_sqlstate, refused_reason)
+    VALUES (p_kind, p_job, p_answer, p_content, CASE WHEN p_sqlstate IS NOT NULL THEN now() END, p_sqlstate,
+            CASE WHEN p_sqlstate IS NOT NULL THEN p_reason END)
+    ON CONFLICT (kind, job) DO UPDATE
+    SET answer = excluded.answer, content = excluded.content,
+        refused_at = coalesce(excluded.refused_at, k.refused_at),
+        refused_sqlstate = coalesce(excluded.refused_sqlstate, k.refused_sqlstate),
+        refused_reason = coalesce(excluded.refused_reason, k.refused_reason)
+$$;
+
+-- Keep no longer what is written now.
+CREATE FUNCTION worker.forget_answer(p_message_id uuid) RETURNS void
+LANGUAGE sql SET search_path = '' AS $$
+    DELETE FROM worker.kept_answers k USING worker.claims c
+    WHERE c.message_id = p_message_id AND k.kind = c.kind AND k.job = c.job
+$$;
 
 -- One entry of a claim's history: how the attempt that it is at now ended.
 CREATE FUNCTION worker.fn_ended_attempt(
@@ -102,6 +144,8 @@ $$;
 --          | locked (the hinted job waits, but somebody else is at its row: come back in wait_ms)
 -- A job that must wait is not claimed, so that one that shows as running runs. `bound`: a passage was taken,
 -- which is to be settled when the job is put down. `owner`: the call is under budgets, which are that owner's.
+-- `answer`, `content`, `kept_seconds`: the job's kept answer and its age. Its job makes no call, so that no limit
+-- and no count of deaths applies to it.
 -- A ticket takes another job than the hinted one only where that waits no more: else a job whose row somebody had
 -- locked for an instant would be left without a ticket.
 CREATE FUNCTION worker.open_claim(
@@ -109,18 +153,22 @@ CREATE FUNCTION worker.open_claim(
     p_hold_seconds double precision DEFAULT 900, p_delivery integer DEFAULT NULL
 ) RETURNS TABLE (
     outcome text, job_id uuid, job jsonb, attempt integer, errors integer, deaths integer, wait_ms integer,
-    bound boolean, owner text
+    bound boolean, owner text, answer jsonb, content bytea, kept_seconds double precision
 )
 LANGUAGE plpgsql SET search_path = worker, public AS $$
 #variable_conflict use_column
 DECLARE
     v_kind worker.kinds;
     v_claim worker.claims;
-    v_job jsonb;
+    v_kept worker.kept_answers;
     v_id uuid;
     v_is_locked boolean;
-    v_pass record;
 BEGIN
+    attempt := 0;
+    errors := 0;
+    deaths := 0;
+    wait_ms := 0;
+    bound := false;
     -- The claim doesn't wait for the disk. A crash of the server may undo the newest ones together with their
     -- jobs' state; the attempt then finds no claim to finish, and the job is done again.
     PERFORM set_config('synchronous_commit', 'off', true);
@@ -128,74 +176,106 @@ BEGIN
     IF p_delivery IS NOT NULL AND NOT EXISTS (
         SELECT FROM dramatiq.queue q WHERE q.message_id = p_message_id AND q.deliveries = p_delivery
             AND q.state IS NOT DISTINCT FROM 'consumed') THEN
-        RETURN QUERY SELECT 'taken', NULL::uuid, NULL::jsonb, 0, 0, 0, 0, false, NULL::text;
+        outcome := 'taken';
+        RETURN NEXT;
         RETURN;
     END IF;
     SELECT * INTO STRICT v_kind FROM worker.kinds k WHERE k.kind = p_kind;
     SELECT * INTO v_claim FROM worker.claims c WHERE c.message_id = p_message_id FOR UPDATE;
     IF v_claim.message_id IS NULL THEN
-        SELECT * INTO v_pass FROM worker.fn_pass(v_kind, p_hint, p_message_id, p_hold_seconds);
-        IF v_pass.wait_ms > 0 THEN
-            RETURN QUERY SELECT 'wait', p_hint, NULL::jsonb, 0, 0, 0, v_pass.wait_ms, false, NULL::text;
-            RETURN;
-        END IF;
-        EXECUTE v_kind.claim_next INTO v_job USING p_hint;
-        IF v_job IS NULL AND p_hint IS NOT NULL AND v_kind.is_waiting IS NOT NULL THEN
-            EXECUTE v_kind.is_waiting INTO v_is_locked USING p_hint;
-            IF NOT v_is_locked THEN
-                EXECUTE v_kind.claim_next INTO v_job USING NULL::uuid;
+        job_id := p_hint;
+        SELECT * INTO v_kept FROM worker.kept_answers k WHERE k.kind = p_kind AND k.job = p_hint;
+        IF v_kept.job IS NULL THEN
+            SELECT p.wait_ms, p.bound, p.owner INTO wait_ms, bound, owner
+            FROM worker.fn_pass(v_kind, p_hint, p_message_id, p_hold_seconds) AS p;
+            IF wait_ms > 0 THEN
+                outcome := 'wait';
+                bound := false;
+                owner := NULL;
+                RETURN NEXT;
+                RETURN;
             END IF;
         END IF;
-        v_id := (v_job ->> v_kind.id_key)::uuid;
-        IF v_pass.bound AND v_id IS DISTINCT FROM p_hint THEN
+        EXECUTE v_kind.claim_next INTO job USING p_hint;
+        IF job IS NULL AND p_hint IS NOT NULL AND v_kind.is_waiting IS NOT NULL THEN
+            EXECUTE v_kind.is_waiting INTO v_is_locked USING p_hint;
+            IF NOT v_is_locked THEN
+                EXECUTE v_kind.claim_next INTO job USING NULL::uuid;
+            END IF;
+        END IF;
+        v_id := (job ->> v_kind.id_key)::uuid;
+        IF bound AND v_id IS DISTINCT FROM p_hint THEN
             PERFORM worker.settle_passage(p_message_id, 0);
         END IF;
-        IF v_is_locked THEN
-            RETURN QUERY SELECT 'locked', p_hint, NULL::jsonb, 0, 0, 0, worker.fn_look_again_ms(p_message_id),
-                false, NULL::text;
-            RETURN;
-        END IF;
         IF v_id IS NULL THEN
-            RETURN QUERY SELECT 'nothing', NULL::uuid, NULL::jsonb, 0, 0, 0, 0, false, NULL::text;
+            outcome := CASE WHEN v_is_locked THEN 'locked' ELSE 'nothing' END;
+            wait_ms := CASE WHEN v_is_locked THEN worker.fn_look_again_ms(p_message_id) ELSE 0 END;
+            bound := false;
+            owner := NULL;
+            RETURN NEXT;
             RETURN;
         END IF;
+        job_id := v_id;
         IF v_id IS DISTINCT FROM p_hint THEN
-            SELECT * INTO v_pass FROM worker.fn_pass(v_kind, v_id, p_message_id, p_hold_seconds);
+            SELECT * INTO v_kept FROM worker.kept_answers k WHERE k.kind = p_kind AND k.job = v_id;
+            bound := false;
+            owner := NULL;
+            IF v_kept.job IS NULL THEN
+                SELECT p.wait_ms, p.bound, p.owner INTO wait_ms, bound, owner
+                FROM worker.fn_pass(v_kind, v_id, p_message_id, p_hold_seconds) AS p;
+            END IF;
         END IF;
         -- Somebody queued the job again behind an open claim: that one's results are not wanted any more.
         UPDATE worker.claims c SET state = 'finished', finished_at = now(), outcome = 'gone'
         WHERE c.kind = p_kind AND c.job = v_id AND c.finished_at IS NULL;
-        INSERT INTO worker.claims (message_id, kind, job, worker_id, state, ticket_at)
+        INSERT INTO worker.claims (message_id, kind, job, worker_id, state, has_kept_answer, ticket_at)
         VALUES (p_message_id, p_kind, v_id, p_worker_id,
-            CASE WHEN v_pass.wait_ms > 0 THEN 'handed_back' ELSE 'running' END, coalesce((
+            CASE WHEN wait_ms > 0 THEN 'handed_back' ELSE 'running' END, v_kept.job IS NOT NULL, coalesce((
             SELECT to_timestamp((q.message ->> 'message_timestamp')::double precision / 1000)
             FROM dramatiq.queue q WHERE q.message_id = p_message_id), now()));
-        RETURN QUERY SELECT CASE WHEN v_pass.wait_ms > 0 THEN 'wait' ELSE 'claimed' END, v_id, v_job, 1, 0, 0,
-            v_pass.wait_ms, v_pass.bound, v_pass.owner;
+        outcome := CASE WHEN wait_ms > 0 THEN 'wait' ELSE 'claimed' END;
+        attempt := 1;
+        answer := v_kept.answer;
+        content := v_kept.content;
+        kept_seconds := extract(epoch FROM now() - v_kept.kept_at);
+        RETURN NEXT;
         RETURN;
     END IF;
+    job_id := v_claim.job;
+    attempt := v_claim.attempt;
+    errors := v_claim.errors;
+    deaths := v_claim.deaths;
     IF v_claim.finished_at IS NOT NULL THEN
-        RETURN QUERY SELECT 'finished', v_claim.job, NULL::jsonb, v_claim.attempt, v_claim.errors, v_claim.deaths,
-            0, false, NULL::text;
+        outcome := 'finished';
+        RETURN NEXT;
         RETURN;
     END IF;
-    EXECUTE v_kind.reload INTO v_job USING v_claim.job;
-    IF v_job IS NULL THEN
+    EXECUTE v_kind.reload INTO job USING v_claim.job;
+    IF job IS NULL THEN
         PERFORM worker.finish_claim(p_message_id, v_claim.attempt, 'gone');
-        RETURN QUERY SELECT 'gone', v_claim.job, NULL::jsonb, v_claim.attempt, v_claim.errors, v_claim.deaths,
-            0, false, NULL::text;
+        outcome := 'gone';
+        RETURN NEXT;
         RETURN;
     END IF;
-    SELECT * INTO v_pass FROM worker.fn_pass(v_kind, v_claim.job, p_message_id, p_hold_seconds);
-    IF v_pass.wait_ms > 0 THEN
+    IF v_claim.has_kept_answer THEN
+        SELECT * INTO v_kept FROM worker.kept_answers k WHERE k.kind = p_kind AND k.job = v_claim.job;
+    END IF;
+    IF v_kept.job IS NULL THEN
+        SELECT p.wait_ms, p.bound, p.owner INTO wait_ms, bound, owner
+        FROM worker.fn_pass(v_kind, v_claim.job, p_message_id, p_hold_seconds) AS p;
+    END IF;
+    IF wait_ms > 0 THEN
         IF v_claim.state = 'running' THEN
             UPDATE worker.claims c
             SET deaths = c.deaths + 1, history = c.history || worker.fn_lost_attempt(c),
                 attempt = c.attempt + 1, state = 'handed_back', claimed_at = now()
             WHERE c.message_id = p_message_id;
         END IF;
-        RETURN QUERY SELECT 'wait', v_claim.job, NULL::jsonb, v_claim.attempt, v_claim.errors, v_claim.deaths,
-            v_pass.wait_ms, false, NULL::text;
+        outcome := 'wait';
+        job := NULL;
+        bound := false;
+        owner := NULL;
+        RETURN NEXT;
         RETURN;
     END IF;
     UPDATE worker.claims c
@@ -204,18 +284,25 @@ BEGIN
                        ELSE c.history END,
         state = 'running', worker_id = p_worker_id, claimed_at = now()
     WHERE c.message_id = p_message_id
-    RETURNING * INTO v_claim;
-    RETURN QUERY SELECT CASE WHEN v_claim.deaths >= p_max_deaths THEN 'poison' ELSE 'resumed' END,
-        v_claim.job, v_job, v_claim.attempt, v_claim.errors, v_claim.deaths, 0, v_pass.bound,
-        v_pass.owner;
+    RETURNING c.attempt, c.errors, c.deaths INTO attempt, errors, deaths;
+    outcome := CASE WHEN deaths >= p_max_deaths AND v_kept.job IS NULL THEN 'poison' ELSE 'resumed' END;
+    answer := v_kept.answer;
+    content := v_kept.content;
+    kept_seconds := extract(epoch FROM now() - v_kept.kept_at);
+    RETURN NEXT;
 END $$;
 
 -- End a claim for good and say whether the caller may write the job's results:
--- ours (yes) | stale (a newer attempt owns the job) | gone (the job was deleted or cancelled meanwhile).
--- Calls to providers are written down whatever the verdict: they were paid for.
+-- ours (yes) | stale (a newer attempt owns the job) | gone (the job was deleted or cancelled meanwhile)
+-- | ended (this attempt has ended so already: the answer to its commit was lost, if p_again says that it tried)
+-- Calls to providers are written down whatever the verdict: they were paid for. With p_answer the job's answer is
+-- kept, since it isn't written now, and p_sqlstate says that the platform refused it; without, a kept one goes.
+-- p_alone ends the claim although its row is past reach.
 CREATE FUNCTION worker.finish_claim(
     p_message_id uuid, p_attempt integer, p_outcome text,
-    p_error_code text DEFAULT NULL, p_error_message text DEFAULT NULL, p_calls jsonb DEFAULT NULL
+    p_error_code text DEFAULT NULL, p_error_message text DEFAULT NULL, p_calls jsonb DEFAULT NULL,
+    p_again boolean DEFAULT false, p_answer jsonb DEFAULT NULL, p_content bytea DEFAULT NULL,
+    p_sqlstate text DEFAULT NULL, p_alone boolean DEFAULT false
 ) RETURNS text
 LANGUAGE plpgsql SET search_path = worker, public AS $$
 DECLARE
@@ -228,6 +315,11 @@ BEGIN
         errors = c.errors + (p_outcome = 'failed')::integer
     WHERE c.message_id = p_message_id AND c.attempt = p_attempt AND c.state <> 'finished'
     RETURNING * INTO v_claim;
+    IF v_claim.message_id IS NULL AND p_again AND EXISTS (
+        SELECT FROM worker.claims c
+        WHERE c.message_id = p_message_id AND c.attempt = p_attempt AND c.outcome = p_outcome) THEN
+        RETURN 'ended';
+    END IF;
     IF p_calls IS NOT NULL THEN
         PERFORM worker.note_calls(p_message_id, p_calls);
     END IF;
@@ -237,29 +329,43 @@ BEGIN
         WHERE c.message_id = p_message_id AND c.kind = 'lens_run' AND c.outcome = 'gone';
         RETURN 'stale';
     END IF;
-    IF p_outcome <> 'gone' THEN
+    IF p_outcome <> 'gone' AND NOT p_alone THEN
         EXECUTE (SELECT k.reload FROM worker.kinds k WHERE k.kind = v_claim.kind) INTO v_job USING v_claim.job;
         IF v_job IS NULL THEN
             UPDATE worker.claims c SET outcome = 'gone', error_code = NULL, error_message = NULL
             WHERE c.message_id = p_message_id;
-            RETURN 'gone';
+            p_answer := NULL;
         END IF;
     END IF;
-    RETURN 'ours';
+    IF p_answer IS NOT NULL THEN
+        PERFORM worker.keep_answer(v_claim.kind, v_claim.job, p_answer, p_content, p_sqlstate, p_error_message);
+    ELSIF v_claim.has_kept_answer THEN
+        DELETE FROM worker.kept_answers k WHERE k.kind = v_claim.kind AND k.job = v_claim.job;
+    END IF;
+    RETURN CASE WHEN p_outcome <> 'gone' AND NOT p_alone AND v_job IS NULL THEN 'gone' ELSE 'ours' END;
 END $$;
 
 -- Put a claim down until its message comes again. An error that is named is counted, unless it only says why the
 -- job has to wait. The calls of an attempt that was cut short, because it was no longer wanted, say nothing of the
 -- provider. p_fence uses up the attempt's number, so that it is stale at once and not only when the job is taken up
--- again.
+-- again. p_answer is kept for the next attempt. p_again says that the answer to an earlier try was lost, so that a
+-- claim which is down already stays as it is.
 CREATE FUNCTION worker.release_claim(
     p_message_id uuid, p_attempt integer, p_error_code text DEFAULT NULL, p_error_message text DEFAULT NULL,
-    p_calls jsonb DEFAULT NULL, p_fence boolean DEFAULT false, p_counts boolean DEFAULT true
+    p_calls jsonb DEFAULT NULL, p_fence boolean DEFAULT false, p_counts boolean DEFAULT true,
+    p_again boolean DEFAULT false, p_answer jsonb DEFAULT NULL, p_content bytea DEFAULT NULL
 ) RETURNS boolean
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     v_failed boolean := p_counts AND p_error_code IS NOT NULL;
+    v_claim worker.claims;
 BEGIN
+    IF p_again AND EXISTS (
+        SELECT FROM worker.claims c
+        WHERE c.message_id = p_message_id AND c.attempt = p_attempt + p_fence::integer
+          AND c.state IN ('waiting', 'handed_back')) THEN
+        RETURN true;
+    END IF;
     UPDATE worker.claims c
     SET state = CASE WHEN v_failed THEN 'waiting' ELSE 'handed_back' END,
         attempt = c.attempt + p_fence::integer,
@@ -267,13 +373,20 @@ BEGIN
         history = c.history || worker.fn_ended_attempt(
             c, CASE WHEN v_failed THEN 'error' ELSE 'handed_back' END, p_error_code, p_error_message),
         error_code = CASE WHEN v_failed THEN p_error_code ELSE c.error_code END,
-        error_message = CASE WHEN v_failed THEN p_error_message ELSE c.error_message END
-    WHERE c.message_id = p_message_id AND c.attempt = p_attempt AND c.state <> 'finished';
-    IF NOT FOUND THEN
+        error_message = CASE WHEN v_failed THEN p_error_message ELSE c.error_message END,
+        has_kept_answer = c.has_kept_answer OR p_answer IS NOT NULL
+    WHERE c.message_id = p_message_id AND c.attempt = p_attempt AND c.state <> 'finished'
+    RETURNING * INTO v_claim;
+    IF v_claim.message_id IS NULL THEN
         RETURN false;
     END IF;
     IF p_calls IS NOT NULL THEN
         PERFORM worker.note_calls(p_message_id, p_calls);
+    END IF;
+    IF p_answer IS NOT NULL THEN
+        PERFORM worker.keep_answer(v_claim.kind, v_claim.job, p_answer, p_content);
+    ELSIF v_claim.has_kept_answer THEN
+        DELETE FROM worker.kept_answers k WHERE k.kind = v_claim.kind AND k.job = v_claim.job;
     END IF;
     RETURN true;
 END $$;

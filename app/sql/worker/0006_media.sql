@@ -30,7 +30,6 @@ CREATE TABLE worker.media_tasks (
         'unknown',     -- nobody could find out whether the provider took it: never submitted again by itself
         'started',     -- the provider works on it; its message waits
         'polling',     -- a claim of kind media_poll has it
-        'rendered',    -- here in `result` and `content`, but not stored yet
         'finished',    -- stored
         'failed',
         'abandoned'    -- its job was deleted, cancelled or ended otherwise
@@ -40,8 +39,6 @@ CREATE TABLE worker.media_tasks (
     failures integer NOT NULL DEFAULT 0,
     due_at timestamptz,
     expires_at timestamptz NOT NULL,
-    result jsonb,
-    content bytea,
     error_code text,
     error_message text,
     created_at timestamptz NOT NULL DEFAULT now(),
@@ -50,16 +47,16 @@ CREATE TABLE worker.media_tasks (
 );
 
 CREATE UNIQUE INDEX media_tasks_open_job ON worker.media_tasks (owner_kind, job)
-    WHERE state IN ('submitting', 'started', 'polling', 'rendered');
+    WHERE state IN ('submitting', 'started', 'polling');
 CREATE INDEX media_tasks_job ON worker.media_tasks (job);
 CREATE INDEX media_tasks_waiting ON worker.media_tasks (due_at) WHERE state = 'started';
 
 -- Before a job's media is submitted: write that down, or find out what an earlier attempt came to.
--- verdict: submit | started (go on polling) | rendered (only store it) | unknown (don't submit) | stale
+-- verdict: submit | started (go on polling) | unknown (don't submit) | stale
 CREATE FUNCTION worker.fn_begin_submission(
     p_message_id uuid, p_attempt integer, p_provider text, p_model text, p_wire_model text, p_modality text,
     p_byok_key_id uuid, p_expires_seconds double precision
-) RETURNS TABLE (verdict text, task uuid, result jsonb, content bytea, has_expired boolean)
+) RETURNS TABLE (verdict text, task uuid)
 LANGUAGE plpgsql SET search_path = '' AS $$
 #variable_conflict use_column
 DECLARE
@@ -69,24 +66,22 @@ BEGIN
     SELECT * INTO v_claim FROM worker.claims c
     WHERE c.message_id = p_message_id AND c.attempt = p_attempt AND c.state <> 'finished' FOR UPDATE;
     IF v_claim.message_id IS NULL THEN
-        RETURN QUERY SELECT 'stale', NULL::uuid, NULL::jsonb, NULL::bytea, false;
+        RETURN QUERY SELECT 'stale', NULL::uuid;
         RETURN;
     END IF;
     SELECT * INTO v_task FROM worker.media_tasks t
     WHERE t.owner_kind = v_claim.kind AND t.job = v_claim.job
-      AND t.state IN ('submitting', 'started', 'polling', 'rendered') FOR UPDATE;
+      AND t.state IN ('submitting', 'started', 'polling') FOR UPDATE;
     IF v_task.id IS NULL THEN
         INSERT INTO worker.media_tasks (owner_kind, job, provider, model, wire_model, modality, byok_key_id,
                                         message_id, attempt, state, expires_at)
         VALUES (v_claim.kind, v_claim.job, p_provider, p_model, p_wire_model, p_modality, p_byok_key_id,
                 p_message_id, p_attempt, 'submitting', now() + p_expires_seconds * interval '1 second')
         RETURNING * INTO v_task;
-        RETURN QUERY SELECT 'submit', v_task.id, NULL::jsonb, NULL::bytea, false;
+        RETURN QUERY SELECT 'submit', v_task.id;
         RETURN;
     END IF;
-    RETURN QUERY SELECT
-        CASE v_task.state WHEN 'submitting' THEN 'unknown' WHEN 'polling' THEN 'started' ELSE v_task.state END,
-        v_task.id, v_task.result, v_task.content, v_task.expires_at <= now();
+    RETURN QUERY SELECT CASE v_task.state WHEN 'submitting' THEN 'unknown' ELSE 'started' END, v_task.id;
 END $$;
 
 -- End a submission that did not become a task: rejected, or unknown.
@@ -95,13 +90,6 @@ RETURNS void
 LANGUAGE sql SET search_path = '' AS $$
     UPDATE worker.media_tasks t
     SET state = p_state, ended_at = now(), error_code = p_error_code, error_message = p_error_message
-    WHERE t.id = p_task AND t.state = 'submitting'
-$$;
-
--- Keep what the provider made, because storing it has to be tried again.
-CREATE FUNCTION worker.fn_keep_rendering(p_task uuid, p_result jsonb, p_content bytea) RETURNS void
-LANGUAGE sql SET search_path = '' AS $$
-    UPDATE worker.media_tasks t SET state = 'rendered', result = p_result, content = p_content
     WHERE t.id = p_task AND t.state = 'submitting'
 $$;
 
@@ -147,10 +135,10 @@ BEGIN
         RETURN NULL;
     END IF;
     IF NOT worker.fn_media_is_awaited(v_task.owner_kind, v_task.job) THEN
-        UPDATE worker.media_tasks t SET state = 'abandoned', ended_at = now(), content = NULL WHERE t.id = p_task;
+        UPDATE worker.media_tasks t SET state = 'abandoned', ended_at = now() WHERE t.id = p_task;
         RETURN NULL;
     END IF;
-    RETURN to_jsonb(v_task) - 'content' - 'result' || jsonb_build_object('has_expired', v_task.expires_at <= now());
+    RETURN to_jsonb(v_task) || jsonb_build_object('has_expired', v_task.expires_at <= now());
 END $$;
 
 -- Claim the task that a message was written for; without one, that which is due longest.
@@ -197,8 +185,7 @@ CREATE FUNCTION worker.fn_end_media_task(
 ) RETURNS void
 LANGUAGE sql SET search_path = '' AS $$
     UPDATE worker.media_tasks t
-    SET state = p_state, ended_at = now(), content = NULL, result = NULL,
-        error_code = p_error_code, error_message = p_error_message
+    SET state = p_state, ended_at = now(), error_code = p_error_code, error_message = p_error_message
     WHERE t.id = p_task AND t.ended_at IS NULL
 $$;
 
@@ -255,19 +242,53 @@ BEGIN
 END $$;
 
 -- Close what jobs that have ended left behind, and forget tasks that ended a month ago. A submission of
--- unknown fate stays open as long as its job does, because closing it would let the job submit again.
+-- unknown fate stays open as long as its job does, because closing it would let the job submit again; one whose
+-- answer is kept stays open for that.
 CREATE FUNCTION worker.fn_tidy_media_tasks() RETURNS integer
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     v_closed integer;
 BEGIN
     UPDATE worker.media_tasks t
-    SET state = CASE t.state WHEN 'submitting' THEN 'unknown' ELSE 'abandoned' END, ended_at = now(), content = NULL
-    WHERE t.state IN ('submitting', 'rendered') AND worker.fn_media_owner_has_ended(t.owner_kind, t.job);
+    SET state = 'unknown', ended_at = now()
+    WHERE t.state = 'submitting' AND worker.fn_media_owner_has_ended(t.owner_kind, t.job)
+      AND NOT EXISTS (SELECT FROM worker.kept_answers k WHERE k.kind = t.owner_kind AND k.job = t.job);
     GET DIAGNOSTICS v_closed = ROW_COUNT;
     DELETE FROM worker.media_tasks t WHERE t.ended_at < now() - interval '30 days';
     DELETE FROM worker.node_media m WHERE m.ended_at < now() - interval '30 days';
     RETURN v_closed;
+END $$;
+
+-- Have a failed task's job go on: with the result that is kept, which only waits to be written, or else from its
+-- order on. A battle's job without a result has its own letter.
+CREATE FUNCTION worker.fn_replay_media_task(p_task uuid) RETURNS boolean
+LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    v_task worker.media_tasks;
+    v_has_result boolean := EXISTS (
+        SELECT FROM worker.kept_answers k WHERE k.kind = 'media_poll' AND k.job = p_task);
+    v_done boolean;
+BEGIN
+    SELECT * INTO v_task FROM worker.media_tasks t WHERE t.id = p_task FOR UPDATE;
+    IF v_task.owner_kind = 'lens_run' THEN
+        UPDATE execution.runs r
+        SET status = CASE WHEN v_has_result THEN 'running' ELSE 'queued' END,
+            started_at = CASE WHEN v_has_result THEN r.started_at END, completed_at = NULL,
+            error_code = NULL, error_message = NULL
+        WHERE r.id = v_task.job AND r.status = 'failed' AND r.is_active
+        RETURNING true INTO v_done;
+    ELSIF v_task.owner_kind = 'battle_job' AND v_has_result THEN
+        v_done := worker.fn_replay_battle_job(v_task.job);
+        UPDATE battles.battle_execution_jobs j SET status = 'claimed', worker_id = 'lf-worker', claimed_at = now()
+        WHERE j.id = v_task.job AND j.status = 'queued' AND v_done;
+    END IF;
+    IF v_done AND v_has_result THEN
+        UPDATE worker.media_tasks t
+        SET state = 'started', ended_at = NULL, due_at = now(), error_code = NULL, error_message = NULL
+        WHERE t.id = p_task;
+        PERFORM worker.enqueue('poll_media_task', jsonb_build_object('job', p_task), 'media');
+    END IF;
+    RETURN v_done;
 END $$;
 
 INSERT INTO worker.kinds (kind, actor, queue, claim_next, is_waiting, reload, id_key, count_claimable, replay) VALUES (
@@ -277,12 +298,7 @@ INSERT INTO worker.kinds (kind, actor, queue, claim_next, is_waiting, reload, id
     'SELECT worker.fn_polling_media_task($1)',
     'id',
     'SELECT count(*) FROM worker.media_tasks t WHERE t.state = ''started''',
-    -- A failed task stays failed: its run is queued anew, and orders anew. A battle's job has its own letter.
-    'UPDATE execution.runs r SET status = ''queued'', started_at = NULL, completed_at = NULL,
-            error_code = NULL, error_message = NULL
-     FROM worker.media_tasks t
-     WHERE t.id = $1 AND t.owner_kind = ''lens_run'' AND r.id = t.job AND r.status = ''failed'' AND r.is_active
-     RETURNING true');
+    'SELECT worker.fn_replay_media_task($1)');
 
 -- What a medium of a model costs in credits: nothing where no price is set.
 CREATE FUNCTION worker.fn_modality_price(p_model_id uuid, p_modality text, p_duration_seconds numeric)

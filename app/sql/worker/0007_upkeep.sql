@@ -14,12 +14,15 @@ DECLARE
     v_last timestamptz;
 BEGIN
     deleted := 0;
-    reached := coalesce(p_from, array_fill('-infinity'::timestamptz, ARRAY[3]));
+    reached := coalesce(p_from, array_fill('-infinity'::timestamptz, ARRAY[4]));
     FOR v_part IN
         SELECT * FROM (VALUES
             (1, 'worker.claims', 'finished_at', 'true'),
             (2, 'dramatiq.queue', 'mtime', $is$ state IN ('rejected', 'done') $is$),
-            (3, 'worker.provider_calls', 'ended_at', 'true')
+            (3, 'worker.provider_calls', 'ended_at', 'true'),
+            -- A kept answer goes with the last claim of its job.
+            (4, 'worker.kept_answers', 'kept_at',
+             $is$ NOT EXISTS (SELECT FROM worker.claims c WHERE c.kind = o.kind AND c.job = o.job) $is$)
         ) AS p (place, name, ended_at, has_ended)
     LOOP
         EXECUTE format(
@@ -150,7 +153,7 @@ CREATE TABLE worker.audit_log (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at timestamptz NOT NULL DEFAULT now(),
     operator text NOT NULL,
-    action text NOT NULL CHECK (action IN ('replay', 'discard', 'cancel')),
+    action text NOT NULL CHECK (action IN ('replay', 'discard', 'cancel', 'end')),
     kind text NOT NULL,
     job uuid NOT NULL,
     error_code text,
@@ -199,6 +202,66 @@ BEGIN
     END IF;
     PERFORM worker.fn_settle_dead_letter(v_claim, 'discard', p_operator, p_note);
     RETURN true;
+END $$;
+
+-- The kept answers that a job's id leads to: its own, or that of its medium.
+CREATE FUNCTION worker.fn_kept_answers_of(p_job uuid) RETURNS SETOF worker.kept_answers
+LANGUAGE sql STABLE SET search_path = '' AS $$
+    SELECT k.* FROM worker.kept_answers k WHERE k.job = p_job
+    UNION ALL
+    SELECT k.* FROM worker.media_tasks t JOIN worker.kept_answers k ON k.kind = 'media_poll' AND k.job = t.id
+    WHERE t.job = p_job
+$$;
+
+-- Have a job's kept answer written: its next attempt finds it and asks nobody. An open claim is taken up at once; a
+-- failed job goes back into its queue, or its claim is opened again where the row still runs. One row for each
+-- answer, with the reason where that can't be done.
+CREATE FUNCTION worker.end_job(p_job uuid, p_operator text, p_note text)
+RETURNS TABLE (kind text, job uuid, since timestamptz, refusal text)
+LANGUAGE plpgsql SET search_path = worker, public AS $$
+#variable_conflict use_column
+DECLARE
+    v_kept worker.kept_answers;
+    v_kind worker.kinds;
+    v_claim worker.claims;
+    v_row jsonb;
+    v_done boolean;
+BEGIN
+    FOR v_kept IN SELECT * FROM worker.fn_kept_answers_of(p_job) LOOP
+        kind := v_kept.kind;
+        job := v_kept.job;
+        since := clock_timestamp();
+        refusal := NULL;
+        SELECT * INTO STRICT v_kind FROM worker.kinds k WHERE k.kind = v_kept.kind;
+        SELECT * INTO v_claim FROM worker.claims c WHERE c.kind = v_kept.kind AND c.job = v_kept.job
+        ORDER BY c.finished_at DESC NULLS FIRST LIMIT 1 FOR UPDATE;
+        IF v_claim.finished_at IS NOT NULL THEN
+            EXECUTE v_kind.replay INTO v_done USING v_kept.job;
+            IF v_done IS TRUE THEN
+                PERFORM worker.fn_settle_dead_letter(v_claim, 'end', p_operator, p_note);
+                RETURN NEXT;
+                CONTINUE;
+            END IF;
+            EXECUTE v_kind.reload INTO v_row USING v_kept.job;
+            IF v_row IS NULL THEN
+                refusal := 'its row neither runs nor can be put back into the queue';
+                RETURN NEXT;
+                CONTINUE;
+            END IF;
+            UPDATE worker.claims c
+            SET state = 'handed_back', finished_at = NULL, outcome = NULL, has_kept_answer = true,
+                history = c.history || worker.fn_ended_attempt(c, 'error', c.error_code, c.error_message)
+            WHERE c.message_id = v_claim.message_id;
+        END IF;
+        INSERT INTO worker.audit_log (operator, action, kind, job, error_code, note)
+        VALUES (p_operator, 'end', v_kept.kind, v_kept.job, v_claim.error_code, p_note);
+        INSERT INTO dramatiq.queue (message_id, queue_name, message)
+        VALUES (v_claim.message_id, v_kind.queue, worker.message(v_claim.message_id, v_kind.actor, v_kind.queue))
+        ON CONFLICT (message_id) DO UPDATE SET state = 'queued', mtime = now(), owner = NULL
+        WHERE dramatiq.queue.state IS DISTINCT FROM 'consumed';
+        PERFORM pg_notify('dramatiq.' || v_kind.queue || '.enqueue', '');
+        RETURN NEXT;
+    END LOOP;
 END $$;
 
 CREATE FUNCTION worker.fn_settle_dead_letter(

@@ -58,10 +58,10 @@ END $$;
 -- A node that has ended stays as it is; of several results of one node the last counts. Results are objects
 -- with the columns' names and status at least, and `parked` for a node that waits without a worker; a node that
 -- was deleted meanwhile has no place for one. Calls to providers are written down whatever the verdict: they
--- were paid for.
+-- were paid for. With p_forgets_kept they are what the claim's job had kept.
 CREATE FUNCTION worker.save_run_progress(
     p_message_id uuid, p_attempt integer, p_run_id uuid, p_results jsonb, p_events jsonb[] DEFAULT '{}',
-    p_publish boolean DEFAULT true, p_calls jsonb DEFAULT NULL
+    p_publish boolean DEFAULT true, p_calls jsonb DEFAULT NULL, p_forgets_kept boolean DEFAULT false
 ) RETURNS text
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
@@ -79,6 +79,9 @@ BEGIN
     END IF;
     IF cardinality(p_events) > 0 THEN
         PERFORM worker.append_run_events(p_run_id, p_events, p_publish);
+    END IF;
+    IF p_forgets_kept THEN
+        PERFORM worker.forget_answer(p_message_id);
     END IF;
     RETURN 'ours';
 END $$;

@@ -51,8 +51,8 @@ END $$;
 -- Nobody waits for these media any more. An order of unknown fate is left to the sweep, which keeps account.
 CREATE FUNCTION worker.fn_abandon_media_tasks(p_owner_kind text, p_job uuid) RETURNS void
 LANGUAGE sql SET search_path = '' AS $$
-    UPDATE worker.media_tasks t SET state = 'abandoned', ended_at = now(), content = NULL, result = NULL
-    WHERE t.owner_kind = p_owner_kind AND t.job = p_job AND t.state IN ('started', 'polling', 'rendered')
+    UPDATE worker.media_tasks t SET state = 'abandoned', ended_at = now()
+    WHERE t.owner_kind = p_owner_kind AND t.job = p_job AND t.state IN ('started', 'polling')
 $$;
 
 CREATE FUNCTION worker.fn_cancel_media_task(p_task uuid) RETURNS TABLE (was text, refusal text)
