@@ -21,7 +21,7 @@ _QUOTES = "the reason quotes the answer and is left out"
 
 
 def refusal_of(error: psycopg2.Error, kept: Kept | None) -> PlatformRefused:
-    """The database's own reason: its message and the function that raised it, never the answer or a secret."""
+    """The database's own reason: its message and the function that raised it, no answer and no secret."""
     said = " ".join((error.diag.message_primary or type(error).__name__).split())
     where = (error.diag.context or "").partition("\n")[0]
     reason = redact(said)[:MAX_REASON_CHARS]

@@ -21,7 +21,7 @@ def providers_of_media(
         **{f"{owner}_API_KEY": f"sk-platform-planted-{owner.lower()}-0123456789" for owner in KEYS},
     )
     monkeypatch.setattr("app.media.errands.RECOVERY_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr("app.media.errands.MAX_STORING_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("app.media.handing_in.MAX_STORING_PAUSE_SECONDS", 0.01)
     return provider
 
 

@@ -57,5 +57,5 @@ def execute_once(database: Database, ran: Ran, message: UUID | None = None) -> R
     """Claim the run and execute it until it ends or is put down; `message` is that of its open claim."""
     claimed = claim(database, hint=ran.run_id, message=message)
     assert claimed is not None, "nothing was claimed"
-    execute(database, WorkflowRun.model_validate(claimed.job), hold_of(claimed))
+    execute(database, WorkflowRun.model_validate(claimed.job), hold_of(claimed), claimed.hand)
     return ran

@@ -16,7 +16,7 @@ from tests.integration.workflow_rows import hold_of, rows
 def execute_and_lose(database: Database, ran: Ran, *nodes: str) -> Claim[dict[str, Any]]:
     """Execute the run, and take back that it and the nodes have ended, as if nobody had written it."""
     claimed = _open(database, uuid4(), ran.run_id)
-    execute(database, WorkflowRun.model_validate(claimed.job), hold_of(claimed))
+    execute(database, WorkflowRun.model_validate(claimed.job), hold_of(claimed), claimed.hand)
     for name in nodes:
         rows(
             ran.connection,
@@ -33,7 +33,7 @@ def execute_again(database: Database, ran: Ran, lost: Claim[dict[str, Any]]) -> 
     """Another worker takes the message of the lost one, and goes on."""
     claimed = _open(database, lost.message_id, None)
     assert claimed.attempt == lost.attempt + 1
-    execute(database, WorkflowRun.model_validate(claimed.job), hold_of(claimed))
+    execute(database, WorkflowRun.model_validate(claimed.job), hold_of(claimed), claimed.hand)
     return ran
 
 

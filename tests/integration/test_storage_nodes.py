@@ -49,7 +49,7 @@ def refusal(database: Database, connection: Connection, nodes: dict[str, NodeSee
     ran = start(connection, nodes)
     claimed = must_claim(database, hint=ran.run_id)
     with pytest.raises(InvalidWorkflow) as invalid:
-        execute(database, WorkflowRun.model_validate(claimed.job), hold_of(claimed))
+        execute(database, WorkflowRun.model_validate(claimed.job), hold_of(claimed), claimed.hand)
     return str(invalid.value)
 
 

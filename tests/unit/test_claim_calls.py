@@ -42,7 +42,10 @@ def test_a_claim_is_finished_in_the_transaction_of_its_results(settled: list[tup
     ours = claim(database)
     (call,) = ours.calls
     ours.finish(lambda tx: tx.execute("write"))
-    assert database.asked == [(FINISH, (ID, 3, "succeeded", None, None, (call,), *FRESH, None, False)), ("write", None)]
+    assert database.asked == [
+        (FINISH, (ID, 3, "succeeded", None, None, (call,), *FRESH, None, False)),
+        ("write", None),
+    ]
     assert database.ended == ["committed"]
     assert (ours.calls, settled) == ([], [("succeeded", None)])
 
@@ -52,7 +55,9 @@ def test_a_failure_is_written_with_its_code_and_message(settled: list[tuple[Any,
     ours = claim(database)
     ours.calls.clear()
     ours.finish(outcome="failed", error=SLOW)
-    assert database.asked == [(FINISH, (ID, 3, "failed", "provider.timeout", "slow", (), *FRESH, None, False))]
+    assert database.asked == [
+        (FINISH, (ID, 3, "failed", "provider.timeout", "slow", (), *FRESH, None, False))
+    ]
     assert settled == [("failed", "provider.timeout")]
 
 

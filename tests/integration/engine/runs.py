@@ -55,7 +55,7 @@ def begin(connection: Connection, *nodes: NodeSeed, **columns: Any) -> tuple[See
 
 def do(database: Database, claimed: Claim[dict[str, Any]]) -> Ending | None:
     """Execute a claimed run by hand, until it ends or is put down."""
-    return execute(database, WorkflowRun.model_validate(claimed.job), hold_of(claimed))
+    return execute(database, WorkflowRun.model_validate(claimed.job), hold_of(claimed), claimed.hand)
 
 
 class Executing:

@@ -41,7 +41,7 @@ def run(database: Database, connection: Connection, node_type: str, **config: An
 def wrong_with(database: Database, connection: Connection, nodes: dict[str, NodeSeed]) -> str:
     claimed = must_claim(database, hint=start(connection, nodes).run_id)
     with pytest.raises(InvalidWorkflow) as invalid:
-        execute(database, WorkflowRun.model_validate(claimed.job), hold_of(claimed))
+        execute(database, WorkflowRun.model_validate(claimed.job), hold_of(claimed), claimed.hand)
     return str(invalid.value)
 
 

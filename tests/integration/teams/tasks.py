@@ -28,4 +28,4 @@ def hold_of(claimed: Claim[dict[str, Any]]) -> TeamHold:
 
 
 def do(database: Database, claimed: Claim[dict[str, Any]]) -> TeamEnding | None:
-    return discuss(database, TeamRun.model_validate(claimed.job), hold_of(claimed))
+    return discuss(database, TeamRun.model_validate(claimed.job), hold_of(claimed), claimed.hand)

@@ -225,7 +225,7 @@ def do(database: Database, message: UUID | None = None) -> TeamEnding | None:
     claimed = claim(database, "team_run", message=message) if message else must_claim(database, "team_run")
     assert claimed is not None
     hold = TeamHold(message_id=claimed.message_id, attempt=claimed.attempt, team_run_id=claimed.job_id)
-    return execute_workflow(database, TeamRun.model_validate(claimed.job), hold)
+    return execute_workflow(database, TeamRun.model_validate(claimed.job), hold, claimed.hand)
 
 
 def test_a_reviewed_draft_is_not_bought_again_by_the_next_attempt(
