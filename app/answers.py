@@ -35,11 +35,6 @@ class Kept:
     answers: dict[str, list[Any]]
     content: bytes | None = None
 
-    @property
-    def columns(self) -> tuple[Json, Any]:
-        """The columns `answer` and `content`."""
-        return Json(self.answers), None if self.content is None else Binary(self.content)
-
 
 class Hand:
     """What one attempt has in hand. Copies of its claim share it; threads that help the attempt may use it.
@@ -126,6 +121,13 @@ def hand_of(row: dict[str, Any]) -> Hand:
     if row["answer"] is None:
         return Hand()
     return Hand(Kept(row["answer"], row["content"] and bytes(row["content"])), row["kept_seconds"])
+
+
+def columns_of(kept: Kept | None) -> tuple[Json | None, Any]:
+    """Answers as the columns `answer` and `content`."""
+    if kept is None:
+        return None, None
+    return Json(kept.answers), None if kept.content is None else Binary(kept.content)
 
 
 def _storable(value: Any) -> Any:

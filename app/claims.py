@@ -20,7 +20,7 @@ from uuid import UUID
 import psycopg2
 from psycopg2.extensions import cursor
 
-from app.answers import Hand, Kept, hand_of
+from app.answers import Hand, columns_of, hand_of
 from app.calls import Call, call_parameters
 from app.clock import stop_clock
 from app.database import Database
@@ -37,17 +37,8 @@ Write = Callable[[cursor], object]
 #: Ends that don't write what was bought, which is therefore kept.
 _KEEPING = frozenset({"failed", "poison", "requeued"})
 
-#: A process that stops sits out an outage for so long, to hand over what was bought.
-HAND_BACK_SECONDS = 5.0
-
 _FINISH = "SELECT worker.finish_claim(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) AS verdict"
 _RELEASE = "SELECT worker.release_claim(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) AS ours"
-_HAND_BACK = """
-    SELECT worker.release_claim(
-        c.id, c.attempt, p_calls => c.calls, p_answer => c.answer, p_content => c.content)
-    FROM unnest(%s::uuid[], %s, %s::jsonb[], %s::jsonb[], %s::bytea[])
-         AS c (id, attempt, calls, answer, content)
-"""
 
 
 class Opened(StrEnum):
@@ -139,7 +130,7 @@ class Claim(Generic[Job]):
                     error.message if error else None,
                     call_parameters([*self.calls, *self.hand.calls]),
                     again,
-                    *_columns(kept),
+                    *columns_of(kept),
                     error.sqlstate if isinstance(error, PlatformRefused) else None,
                     alone,
                 ),
@@ -171,7 +162,7 @@ class Claim(Generic[Job]):
                     fence,
                     counts,
                     next(tries) > 0,
-                    *_columns(self.hand.kept()),
+                    *columns_of(self.hand.kept()),
                 ),
             )
             return bool(rows[0]["ours"])
@@ -230,52 +221,6 @@ def open_claim(  # noqa: PLR0913  # a message and its terms, by name
         hand=hand_of(row),
     )
     return opened, claim
-
-
-def hand_back(database: Database, claims: list[Claim[Any]]) -> None:
-    """Mark attempts as put down in good order, so that a deploy doesn't count as a death.
-
-    What they have in hand is kept, with the calls that it took.
-    """
-    kept = [claim.hand.kept() for claim in claims]
-    calls = [
-        [*claim.calls, *claim.hand.calls] if answer else []
-        for claim, answer in zip(claims, kept, strict=True)
-    ]
-    columns = [_columns(answer) for answer in kept]
-    retry_on_disconnect(
-        lambda: database.call(
-            _HAND_BACK,
-            (
-                [claim.message_id for claim in claims],
-                [claim.attempt for claim in claims],
-                [call_parameters(made) for made in calls],
-                [answer for answer, _ in columns],
-                [content for _, content in columns],
-            ),
-        ),
-        seconds=HAND_BACK_SECONDS,
-    )
-    for claim in claims:
-        if claim.hand:
-            claim.calls.clear()
-
-
-def find_lost(database: Database, claims: list[Claim[Any]]) -> set[UUID]:
-    """The messages of those claims that a newer attempt owns, or that were ended by somebody else."""
-    rows = database.call(
-        """
-        SELECT held.id FROM unnest(%s::uuid[], %s) AS held (id, attempt)
-        WHERE NOT EXISTS (SELECT FROM worker.claims c WHERE c.message_id = held.id
-                          AND c.attempt = held.attempt AND c.state <> 'finished')
-        """,
-        ([claim.message_id for claim in claims], [claim.attempt for claim in claims]),
-    )
-    return {row["id"] for row in rows}
-
-
-def _columns(kept: Kept | None) -> tuple[Any, Any]:
-    return kept.columns if kept else (None, None)
 
 
 def _only(tx: cursor) -> dict[str, Any]:

@@ -27,8 +27,8 @@ from dramatiq.middleware import Middleware, TimeLimit, TimeLimitExceeded
 
 from app.broker import Delivery, LeaseBroker
 from app.clock import clock_ended, clock_started
-from app.endings import DEADLINE, again, parse_job, retry_or_fail
-from app.errors import DatabaseError, PutBack, StaleClaim
+from app.endings import DEADLINE, again, fail_for_good, parse_job, retry_or_fail
+from app.errors import DatabaseError, PlatformRefused, PutBack, StaleClaim
 from app.http.deadline import interrupt
 from app.open_claims import Held, open_claims
 from app.settings import Settings
@@ -208,6 +208,8 @@ def _settle(held: Held, queue_name: str) -> int | None:
             retry_or_fail(held.kind, replace(claim, job=parse_job(held.kind, claim)), DEADLINE, fence=True)
         except dramatiq.Retry as retry:
             return round(retry.delay or 0)
+        except PlatformRefused as refused:
+            fail_for_good(held.kind, claim, refused)
         except StaleClaim:
             log.info("an overdue job had ended otherwise")
     return None

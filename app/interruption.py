@@ -9,9 +9,9 @@ import psycopg2
 import structlog
 from dramatiq.middleware import Middleware
 
-from app.claims import find_lost
 from app.database import database
 from app.errors import DatabaseError
+from app.handover import find_lost
 from app.http.deadline import interrupt
 from app.open_claims import open_claims
 from app.settings import Settings

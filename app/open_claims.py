@@ -13,9 +13,10 @@ import dramatiq
 import structlog
 from dramatiq.middleware import Middleware
 
-from app.claims import Claim, hand_back
+from app.claims import Claim
 from app.database import database
 from app.endings import Kind
+from app.handover import hand_back
 
 log = structlog.get_logger(__name__)
 

@@ -45,7 +45,7 @@ COMMANDS = {
         "List the types of workflow nodes: what they do, and which are refused and why.",
     ),
     "enqueue": Late("app.cli.enqueue.command:app", "Put work into the queue of a reference platform."),
-    "jobs": Late("app.cli.jobs:app", "Look at single jobs, or cancel them."),
+    "jobs": Late("app.cli.jobs:app", "Look at single jobs, end or cancel them."),
     "dead-letters": Late(
         "app.cli.dead_letters:app", "Look at jobs that failed for good, replay or discard them."
     ),

@@ -12,7 +12,7 @@ from uuid import UUID
 import psycopg2
 import structlog
 from psycopg2.extensions import cursor
-from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter
+from pydantic import TypeAdapter
 
 from app import providers
 from app.answers import Hand
@@ -23,7 +23,6 @@ from app.patience import retry_on_disconnect
 from app.platform.team_holds import TeamHold, current_scratchpad_version, fetch_spoken
 from app.platform.team_runs import (
     TeamMessage,
-    TeamStep,
     append_event,
     merge_scratchpad,
     save_step,
@@ -31,42 +30,11 @@ from app.platform.team_runs import (
 )
 from app.refusals import refusal_of
 from app.teams import ReviewVerdict, Turn, TurnKey, TurnKind, read_review
+from app.teamwork.steps import SHARED_TASK, Spoken, Topic, event_of, node_of, step_of, summary_of
 
 log = structlog.get_logger(__name__)
 
-#: Characters of what was said that stand in the step's summary.
-SUMMARY_CHARACTERS = 280
-
 _ANSWER = TypeAdapter(providers.Answer)
-
-
-class Topic(BaseModel):
-    """What turns are about: one question that a node asks, or the shared task if it names none.
-
-    `question` tells a node's questions apart, `part` is how often the same one was asked before, and `number`
-    counts the node's questions from 0.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    node_id: UUID | None = None
-    question: str = ""
-    part: int = 0
-    number: int = 0
-
-
-#: What a shared task is about.
-SHARED_TASK = Topic()
-
-
-class Spoken(BaseModel):
-    """What was said in a finished turn, as its step keeps it."""
-
-    title: str
-    agent_id: UUID
-    topic: Topic
-    message_id: UUID
-    answer: dict[str, JsonValue]
 
 
 @dataclass(frozen=True)
@@ -130,7 +98,7 @@ class Minutes:
         """These turns are at work from now on."""
         with self._hold.writing(self._database) as tx:
             for turn in turns:
-                save_step(tx, self._hold.team_run_id, _step(turn, topic, "running"))
+                save_step(tx, self._hold.team_run_id, step_of(turn, topic, "running"))
                 self._tell(tx, "turn_started", turn, topic)
 
     def keep(
@@ -180,13 +148,13 @@ class Minutes:
                 message_id=message_id,
                 answer=asdict(answer),
             )
-            step = _step(turn, topic, "completed", summary=_summary(answer.text))
+            step = step_of(turn, topic, "completed", summary=summary_of(answer.text))
             step.payload["spoken"] = spoken.model_dump(mode="json")
             save_step(tx, self._hold.team_run_id, step)
             if topic == SHARED_TASK:
                 version = current_scratchpad_version(tx, self._hold.team_run_id)
                 merge_scratchpad(tx, self._hold.team_run_id, {turn.note: answer.text}, version)
-            self._tell(tx, _event(turn, answer.text), turn, topic)
+            self._tell(tx, event_of(turn, answer.text), turn, topic)
             noted = self._note_calls(tx)
         del self.calls[:noted]
         return message_id
@@ -200,7 +168,7 @@ class Minutes:
         """A turn went wrong, or has to wait; it may be taken again."""
         status = "queued" if isinstance(error, PutBack) else "failed"
         with self._hold.writing(self._database) as tx:
-            step = _step(turn, topic, status, blocker=str(error))
+            step = step_of(turn, topic, status, blocker=str(error))
             save_step(tx, self._hold.team_run_id, step)
             noted = self._note_calls(tx)
         del self.calls[:noted]
@@ -238,46 +206,10 @@ class Minutes:
             sender=turn.member.agent_id,
             to=reply_to.member.agent_id if reply_to and turn.kind is TurnKind.REVIEW else None,
             kind=kind,
-            payload={"title": turn.title, "text": text, **_node(topic)},
+            payload={"title": turn.title, "text": text, **node_of(topic)},
             parent_id=parent.message_id if parent else None,
         )
 
     def _tell(self, tx: cursor, event: str, turn: Turn, topic: Topic) -> None:
-        told = {"title": turn.title, "member": turn.member.name, "role": turn.member.role, **_node(topic)}
+        told = {"title": turn.title, "member": turn.member.name, "role": turn.member.role, **node_of(topic)}
         append_event(tx, self._hold.team_run_id, event, told)
-
-
-def _step(
-    turn: Turn, topic: Topic, status: str, *, summary: str | None = None, blocker: str | None = None
-) -> TeamStep:
-    return TeamStep(
-        member_id=turn.member.member_id,
-        node_id=topic.node_id,
-        lane=turn.member.lane,
-        title=_title(turn, topic),
-        status=status,
-        summary=summary,
-        blocker=blocker,
-        payload={"round": turn.round, "kind": turn.kind, "member": turn.member.name},
-    )
-
-
-def _title(turn: Turn, topic: Topic) -> str:
-    """The step's name: questions of one node have steps of their own."""
-    return f"{turn.title}, question {topic.number + 1}" if topic.number else turn.title
-
-
-def _event(turn: Turn, text: str) -> str:
-    if turn.kind is not TurnKind.REVIEW:
-        return "turn_completed"
-    events = {ReviewVerdict.ACCEPT: "review_accepted", ReviewVerdict.REJECT: "review_rejected"}
-    return events.get(read_review(text).verdict, "review_undecided")
-
-
-def _node(topic: Topic) -> dict[str, JsonValue]:
-    return {"node_id": str(topic.node_id)} if topic.node_id else {}
-
-
-def _summary(text: str) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= SUMMARY_CHARACTERS else f"{flat[: SUMMARY_CHARACTERS - 1]}…"

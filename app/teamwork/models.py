@@ -34,8 +34,9 @@ from app.teams import (
     with_feedback,
 )
 from app.teamwork.ending import PersonAsked
-from app.teamwork.minutes import Minutes, Topic
+from app.teamwork.minutes import Minutes
 from app.teamwork.roster import everybody, gather_team, run_agent
+from app.teamwork.steps import Topic
 from app.teamwork.voices import Voices
 from app.workflow import Node, NodeFailure
 from app.workflow.rows import read_draft

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -116,18 +116,20 @@ ORDER = Work(
     "SELECT status FROM execution.runs WHERE status = 'succeeded'",
     "succeeded",
 )
+#: The run that an order ends, once its medium is there.
+COLLECTED = replace(ORDER, kind="media_poll", table="execution.runs", ends=LENS.ends, fails=LENS.fails)
 NODE = Work(
     "workflow_run",
     ["actors.workflow_runs"],
     _workflow,
     "lenses.workflow_node_results",
-    "NEW.status = 'completed' AND starts_with(NEW.output_data ->> 'text', 'gpt-4o says')",
+    "NEW.status = 'completed' AND starts_with(NEW.output_data ->> 'output', 'gpt-4o says')",
     "NEW.status = 'failed'",
     1,
-    "SELECT n.output_data ->> 'text' FROM lenses.workflow_node_results n"
+    "SELECT n.output_data ->> 'output' FROM lenses.workflow_node_results n"
     " JOIN lenses.workflow_runs r ON r.id = n.run_id AND r.status = 'completed'"
-    " WHERE starts_with(n.output_data ->> 'text', 'gpt-4o says')",
-    "gpt-4o says: Write a greeting to Ada in English.",
+    " WHERE starts_with(n.output_data ->> 'output', 'gpt-4o says')",
+    "gpt-4o says: Greet Ada in English. Tone: .",
 )
 TURN = Work(
     "team_run",

@@ -9,9 +9,10 @@ from uuid import UUID, uuid4
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from app.claims import Claim, Opened, hand_back, open_claim
+from app.claims import Claim, Opened, open_claim
 from app.database import Database
 from app.errors import RetryLater, StaleClaim
+from app.handover import hand_back
 from app.local.platform import Seeded, enqueue_lens_run, enqueue_lens_runs
 from tests.sql import call
 

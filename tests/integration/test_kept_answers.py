@@ -22,6 +22,7 @@ from app.local.receiver import Receiver
 from tests.integration.battle_rows import ended_jobs, queue_battle
 from tests.integration.broken_endings import (
     BATTLE,
+    COLLECTED,
     KILL,
     LENS,
     MEDIUM,
@@ -48,6 +49,7 @@ ALL = {
     "battle": BATTLE,
     "medium": MEDIUM,
     "order": ORDER,
+    "collected": COLLECTED,
     "node": NODE,
     "turn": TURN,
     "webhook": WEBHOOK,
@@ -85,8 +87,8 @@ def deaths(connection: Connection) -> Any:
     return call(connection, "SELECT sum(deaths) FROM worker.claims")
 
 
-#: What passes by itself: a conflict, a deadlock, a lock, a cancelled statement, a shutdown, too many sessions,
-#: a database that is read only, and what a pooler says without a server.
+#: What passes by itself: conflict, deadlock, lock, cancelled statement, a shutdown, too many sessions, a
+#: database that is read only, and what a pooler says without a server.
 PASSING = ["40001", "40P01", "55P03", "57014", "57P01", "53300", "25006", "XX000"]
 
 
@@ -180,7 +182,7 @@ def test_what_the_platform_refuses_is_kept_and_written_after_the_mend(
     assert deaths(world.connection) == 0
 
 
-@pytest.mark.parametrize("work", [LENS, BATTLE, MEDIUM, NODE, WEBHOOK], ids=lambda work: work.kind)
+@pytest.mark.parametrize("work", [LENS, BATTLE, MEDIUM, COLLECTED, NODE, WEBHOOK], ids=lambda work: work.kind)
 def test_where_failing_is_refused_too_the_claim_alone_ends(
     work: Work, world: World, broker: LeaseBroker
 ) -> None:

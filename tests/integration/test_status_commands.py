@@ -13,10 +13,11 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from typer.testing import CliRunner
 
 from app.calls import Call
-from app.claims import Claim, hand_back, open_claim
+from app.claims import Claim, open_claim
 from app.cli.main import app
 from app.database import Database
 from app.errors import GiveUp, RetryLater, SettingsError
+from app.handover import hand_back
 from app.local.platform import Seeded, enqueue_lens_run
 from tests.sql import call
 

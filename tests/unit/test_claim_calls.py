@@ -7,10 +7,11 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from app import claims
+from app import claims, handover
 from app.calls import Call
-from app.claims import Claim, Opened, find_lost, hand_back, open_claim
+from app.claims import Claim, Opened, open_claim
 from app.errors import JobError, PutBack, RetryLater, StaleClaim
+from app.handover import find_lost, hand_back
 from tests.unit.recorded import RecordedDatabase
 
 ID, JOB = uuid4(), uuid4()
@@ -28,6 +29,7 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     told: list[tuple[Any, ...]] = []
     monkeypatch.setattr(claims, "settled", lambda outcome, code=None: told.append((outcome, code)))
     monkeypatch.setattr(claims, "call_parameters", tuple)
+    monkeypatch.setattr(handover, "call_parameters", tuple)
     return told
 
 

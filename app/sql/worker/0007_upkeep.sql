@@ -236,7 +236,10 @@ BEGIN
         SELECT * INTO v_claim FROM worker.claims c WHERE c.kind = v_kept.kind AND c.job = v_kept.job
         ORDER BY c.finished_at DESC NULLS FIRST LIMIT 1 FOR UPDATE;
         IF v_claim.finished_at IS NOT NULL THEN
-            EXECUTE v_kind.replay INTO v_done USING v_kept.job;
+            v_done := false;
+            IF v_kind.replay IS NOT NULL THEN
+                EXECUTE v_kind.replay INTO v_done USING v_kept.job;
+            END IF;
             IF v_done IS TRUE THEN
                 PERFORM worker.fn_settle_dead_letter(v_claim, 'end', p_operator, p_note);
                 RETURN NEXT;
