@@ -38,7 +38,8 @@ def deliver_webhook(claim: Claim[Delivery]) -> None:
     report = claim.hand.take_one(Report) or _send(delivery)
     verdict = judge(delivery, report, read_delays(settings().webhook_retry_delays_seconds))
     if isinstance(verdict, Delivered):
-        claim.hand.hold(report)  # what the endpoint has is not sent again
+        if not claim.hand:
+            claim.hand.hold(report)  # what the endpoint has is not sent again
         claim.finish(lambda tx: mark_delivered(tx, delivery, report))
     elif isinstance(verdict, TryAgain):
         after_seconds = verdict.after_seconds

@@ -92,7 +92,7 @@ def _load(database: Database, hold: RunHold) -> tuple[Graph, int]:
             check=problems_of,
         )
     except InvalidWorkflow as refused:
-        write(database, hold, refusal(refused.reasons))
+        write(database, hold, refusal(refused.reasons), Hand())
         raise
     passed_over = [note for node in graph.nodes.values() for note in notes_of(node)]
     graph = replace(graph, notes=[*passed_over, *graph.notes])

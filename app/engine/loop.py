@@ -18,7 +18,7 @@ from app.engine.summary import Ending
 from app.engine.tries import Broken, Ended, Parked, Tried, Trier, Try, number_of_try
 from app.engine.waits import Waits
 from app.engine.writing import write
-from app.errors import PutBack
+from app.errors import PlatformRefused, PutBack
 from app.platform.parked_nodes import ParkedNode
 from app.platform.workflows import NodeRow, RunHold, RunLost, Verdict
 from app.settings import settings
@@ -55,14 +55,13 @@ class RunLoop:
         self._deadline = self._began_at + (settings().workflow_timeout_ms - worked_ms) / 1000
         self._ready: deque[NodeId] = deque()
         self._starts: dict[NodeId, Start] = {}
-        #: Tries at work, by node.
-        self._at_work: dict[NodeId, int] = {}
+        self._at_work: dict[NodeId, int] = {}  # the number of each try
         self._retries = Agenda()
         #: When tries at work have taken too long, as an agenda and by node.
         self._limits = Agenda()
         self._limit_of: dict[NodeId, float] = {}
         self._waits = Waits(database, hold, progress)
-        #: Raised when what is at work has ended and is written: it may have been paid for.
+        #: Raised when what is at work has ended and is written, or kept: it may have been paid for.
         self._why_to_stop: BaseException | None = None
         self._reason: str | None = None
 
@@ -80,6 +79,8 @@ class RunLoop:
                 self._hear(self._crew.await_news(self._wait_seconds()))
             elif not self._put_down():
                 return None
+        if isinstance(self._why_to_stop, PlatformRefused):
+            raise self._why_to_stop
         return Ending.of(self._progress, self._reason)
 
     def _put_down(self) -> list[NodeId]:
@@ -210,8 +211,8 @@ class RunLoop:
         tries = [] if self._why_to_stop else self._next_tries()
         for node_id, number in tries:
             page.start(node_id, number)
-        write(self._database, self._hold, page, self._hand)
-        for node_id, number in tries:
+        self._why_to_stop = write(self._database, self._hold, page, self._hand) or self._why_to_stop
+        for node_id, number in [] if self._why_to_stop else tries:
             self._at_work[node_id] = number
             limit_ms = self._trier.time_limit_ms(self._progress.graph.nodes[node_id]) + GRACE_MS
             self._limit_of[node_id] = time.monotonic() + limit_ms / 1000
@@ -241,10 +242,10 @@ class RunLoop:
         return self._width - len(self._at_work)
 
     def _wait_seconds(self) -> float:
-        until = min(self._deadline, self._limits.next_at)
+        until = min(self._deadline, self._limits.next_at, self._waits.next_look_at)
         if self._room and not self._why_to_stop:
             until = min(until, self._retries.next_at)
-        return min(until, self._waits.next_look_at) - time.monotonic()
+        return until - time.monotonic()
 
     def _new_page(self) -> Page:
         return Page(self._progress.graph.nodes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -158,7 +159,8 @@ class Trier:
         """Add what the try's calls cost in credits to what its node has taken, if there is a rate."""
         rate = settings().credits_per_usd
         if rate is not None and calls:
-            self._models.charge(node, retry_on_disconnect(lambda: credits_for(self._database, calls, rate)))
+            price = retry_on_disconnect(lambda: credits_for(self._database, calls, rate), seconds=math.inf)
+            self._models.charge(node, price)
 
     def time_limit_ms(self, node: Node) -> int:
         """How long one try of a node may take."""

@@ -13,7 +13,7 @@ from app.database import Database
 from app.engine.crew import News, ShutdownBegun, Trouble
 from app.engine.page import Page
 from app.engine.tries import Ended, Try
-from app.errors import DatabaseError
+from app.errors import DatabaseError, PlatformRefused
 from app.patience import retry_on_disconnect
 from app.platform.run_events import RunEvent
 from app.platform.workflows import NodeWrite, RunHold, RunLost, Verdict
@@ -30,34 +30,37 @@ class UnwrittenPage:
     events: list[RunEvent]
 
 
-def write(database: Database, hold: RunHold, page: Page, hand: Hand) -> None:
+def write(database: Database, hold: RunHold, page: Page, hand: Hand) -> PlatformRefused | None:
     """Save a page in one transaction; raises `RunLost` if the run isn't ours, and then nothing is written.
 
-    The page is in hand until it is written, and stays there if the database refuses it for good: then
-    `PlatformRefused` is raised. A connection that breaks just as the transaction ends may leave an event
-    twice in the log, never a node's result.
+    The page is in hand until it is written. It stays there if the database refuses it for good, and the
+    refusal is given: others at work may have bought something too. A connection that breaks just as the
+    transaction ends may leave an event twice in the log, never a node's result.
     """
     if not page:
-        return
-    with hand.holding(UnwrittenPage(page.writes, page.events), page.calls):
-        try:
+        return None
+    try:
+        with hand.holding(UnwrittenPage(page.writes, page.events), page.calls):
             verdict = retry_on_disconnect(
                 lambda: hold.save(database, page.writes, page.events, page.calls), seconds=math.inf
             )
-        except psycopg2.Error as refused:
-            raise refusal_of(refused, hand.kept()) from None
+    except psycopg2.Error as refused:
+        return refusal_of(refused, hand.kept())
     if verdict is not Verdict.OURS:
         raise RunLost(verdict)
+    return None
 
 
 def write_kept(database: Database, hold: RunHold, hand: Hand) -> None:
-    """Save the page that an earlier attempt kept, before anything is read or begun; raises like `write`."""
-    page = hand.take_one(UnwrittenPage)
-    if page is None:
+    """Save the pages that an earlier attempt kept, before all else; raises `PlatformRefused` too."""
+    pages = hand.take(UnwrittenPage)
+    if not pages:
         return
+    writes = [row for page in pages for row in page.writes]
+    events = [event for page in pages for event in page.events]
     try:
         verdict = retry_on_disconnect(
-            lambda: hold.save(database, page.writes, page.events, forgets_kept=True), seconds=math.inf
+            lambda: hold.save(database, writes, events, forgets_kept=True), seconds=math.inf
         )
     except psycopg2.Error as refused:
         raise refusal_of(refused, hand.kept()) from None

@@ -65,6 +65,15 @@ def _workflow(world: World) -> UUID:
     return enqueue_workflow_run(world.connection, workflow.workflow_id, inputs=inputs)
 
 
+def _two_nodes(world: World) -> UUID:
+    lens = NodeSeed({"modelId": "gpt-4o"}, lens="greeting")
+    nodes = {"start": NodeSeed({"nodeType": "manual_trigger"}), "one": lens, "two": lens}
+    edges = [EdgeSeed("start", "one"), EdgeSeed("start", "two")]
+    workflow = make_workflow(world.connection, nodes, edges)
+    inputs = {"name": "Ada", "language": "English"}
+    return enqueue_workflow_run(world.connection, workflow.workflow_id, inputs=inputs)
+
+
 def _team(world: World) -> UUID:
     world.provider.say("claude-sonnet-4-6", "Emil shall do it.", "The sea is wide.", "VERDICT: ACCEPT")
     team = make_team(world.connection, TEAM_OF_THREE)
@@ -130,6 +139,16 @@ NODE = Work(
     " JOIN lenses.workflow_runs r ON r.id = n.run_id AND r.status = 'completed'"
     " WHERE starts_with(n.output_data ->> 'output', 'gpt-4o says')",
     "gpt-4o says: Greet Ada in English. Tone: .",
+)
+#: Two nodes at once: what one has bought is kept although the other's result was refused before.
+NODES = replace(
+    NODE,
+    queue=_two_nodes,
+    questions=2,
+    answers="SELECT count(*)::text FROM lenses.workflow_node_results n"
+    " JOIN lenses.workflow_runs r ON r.id = n.run_id AND r.status = 'completed'"
+    " WHERE starts_with(n.output_data ->> 'output', 'gpt-4o says')",
+    expected="2",
 )
 TURN = Work(
     "team_run",

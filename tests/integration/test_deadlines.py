@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import dramatiq
@@ -112,6 +113,46 @@ def test_a_result_that_comes_before_the_next_attempt_is_refused_too(
     assert call(connection, "SELECT status FROM execution.runs WHERE id = %s", run) == "running"
     assert claim_of(connection)["state"] == "waiting"
     assert call(connection, "SELECT state FROM dramatiq.queue") == "queued"
+
+
+@dataclass(frozen=True)
+class Said:
+    text: str
+
+
+def test_a_job_that_hangs_with_its_answer_in_hand_leaves_it_to_the_next_attempt(
+    gate: Gate, broker: LeaseBroker, connection: Connection, seeded: Seeded
+) -> None:
+    asked: list[int] = []
+
+    @work("lens_run", queue="lens_runs", job=LensRun, fail=fail_run, time_limit_ms=1_000)
+    def execute_lens_run(claim: Claim[LensRun]) -> None:
+        said = claim.hand.take_one(Said)
+        if said is None:
+            asked.append(claim.attempt)
+            said = Said(f"attempt {claim.attempt}")
+            claim.hand.hold(said)
+            gate.wait()
+        answer = said.text
+        claim.finish(
+            lambda tx: tx.execute(
+                "UPDATE execution.runs SET status = 'succeeded', completed_at = now(), response_text = %s"
+                " WHERE id = %s",
+                (answer, claim.job_id),
+            )
+        )
+
+    enqueue_lens_run(connection, model="gpt-4o", inputs={"prompt": "hi"})
+    with running_worker(broker, threads=2):
+        eventually(lambda: call(connection, "SELECT response_text FROM execution.runs"), what="the answer")
+        wait_until_empty(connection)
+        gate.open()
+    claim = claim_of(connection)
+    assert (asked, call(connection, "SELECT response_text FROM execution.runs")) == ([1], "attempt 1")
+    assert (claim["outcome"], claim["errors"], claim["deaths"]) == ("succeeded", 0, 0)
+    ((ended, code),) = [(entry["ended"], entry["error_code"]) for entry in claim["history"]]
+    assert (ended, code) == ("handed_back", "worker.deadline")
+    assert call(connection, "SELECT count(*) FROM worker.kept_answers") == 0
 
 
 @pytest.mark.environment(WORKER_JOB_MAX_ATTEMPTS="2")

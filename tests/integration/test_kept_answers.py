@@ -27,6 +27,7 @@ from tests.integration.broken_endings import (
     LENS,
     MEDIUM,
     NODE,
+    NODES,
     ORDER,
     REFUSE,
     TURN,
@@ -150,7 +151,7 @@ def lose_words_of_ends(monkeypatch: pytest.MonkeyPatch, database: Database) -> N
     monkeypatch.setattr(claims.Claim, "_end", end)
 
 
-@EVERY_KIND
+@pytest.mark.parametrize("work", [*ALL.values(), NODES], ids=[*ALL, "nodes"])
 def test_what_the_platform_refuses_is_kept_and_written_after_the_mend(
     work: Work, world: World, broker: LeaseBroker
 ) -> None:
