@@ -405,6 +405,17 @@ def test_who_is_called_goes_before_messages_that_have_yet_to_stand_in_line(conne
     assert call(connection, "SELECT message_id FROM dramatiq.queue ORDER BY mtime LIMIT 1") == waiting
 
 
+def test_one_that_was_passed_over_waits_for_some_time_and_not_for_less_than_none(
+    connection: Connection,
+) -> None:
+    connection.cursor().execute(
+        "INSERT INTO worker.waiters (ticket, provider, model, key, owner, tag, is_message)"
+        " VALUES (gen_random_uuid(), 'openai', '*', 'platform', 'ada', 1, true)"
+    )
+    wait_ms = call(connection, "SELECT worker.fn_wait_in_line_ms('openai', '*', 'platform', 2, 1000, 0, 0.1)")
+    assert 1_000 <= wait_ms <= 2_000
+
+
 def test_a_retry_after_holds_for_all_calls_of_the_key_and_no_other(connection: Connection) -> None:
     call(connection, "SELECT worker.pause_provider('openai', 'gpt-4o', 'platform', 30)::text")
     assert 30_000 <= take(connection) <= 33_001

@@ -560,8 +560,9 @@ BEGIN
         SELECT l.owner FROM worker.lines l
         WHERE l.provider = p_provider AND l.model = p_model AND l.key = p_key AND l.last_tag > p_passed
         LIMIT 1000) AS l;
+    -- One that was passed over has a tag behind that of the last who passed.
     RETURN ceil(1000 * least(600, p_soonest_seconds + 1 + random()
-                                  + 1.1 * (p_tag - p_passed) * coalesce(v_weights, 1) / p_pace));
+                                  + 1.1 * greatest(0, p_tag - p_passed) * coalesce(v_weights, 1) / p_pace));
 END $$;
 
 -- Take from the buckets that a ticket passes, and call the next one of each line.
