@@ -105,9 +105,8 @@ class RunLoop:
         self._turn(page)
 
     def _far_off(self) -> list[NodeId]:
-        waiting, parked = NodeStatus.AWAITING_DEPENDENCY, self._progress.parked
-        nodes = self._progress.graph.nodes
-        return [n for n in nodes if n not in parked and self._progress.status_of(n) is waiting]
+        progress, waiting = self._progress, NodeStatus.AWAITING_DEPENDENCY
+        return [n for n in progress.graph.nodes if n not in progress.parked and progress.status_of(n) is waiting]
 
     def _hear(self, news: list[Ended | News[Try]]) -> None:
         """Take in what happened, or that time has passed."""

@@ -77,7 +77,7 @@ def test_what_a_merge_passes_over_stands_in_the_runs_log(
 ) -> None:
     nodes = {
         "start": START,
-        "join": NodeSeed({"nodeType": "merge", "mode": "outer_join", "mergeKey": "id", "waitForAll": True}),
+        "join": NodeSeed({"nodeType": "merge", "mode": "zip", "mergeKey": "id", "waitForAll": True}),
     }
     ran = execute_once(jobs_database, start(connection, nodes, [EdgeSeed("start", "join")], {"topic": "sea"}))
     assert ran.output("join")["items"] == [{"topic": "sea"}]
