@@ -105,8 +105,8 @@ class RunLoop:
         self._turn(page)
 
     def _far_off(self) -> list[NodeId]:
-        progress, waiting = self._progress, NodeStatus.AWAITING_DEPENDENCY
-        return [n for n in progress.graph.nodes if n not in progress.parked and progress.status_of(n) is waiting]
+        nodes = [n for n in self._progress.graph.nodes if n not in self._progress.parked]
+        return [n for n in nodes if self._progress.status_of(n) is NodeStatus.AWAITING_DEPENDENCY]
 
     def _hear(self, news: list[Ended | News[Try]]) -> None:
         """Take in what happened, or that time has passed."""
