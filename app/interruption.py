@@ -20,10 +20,11 @@ log = structlog.get_logger(__name__)
 
 
 class StopsLostWork(Middleware):
-    """Looks at every heartbeat whether open claims are still ours, and breaks off the calls of others.
+    """Looks at every heartbeat whether open claims are still ours, and ends the calls of those that aren't.
 
     A job is lost when a person cancels it, or when its process was taken for dead. What the call comes to is
-    refused in any case; this gives its thread back. A process without open claims asks nothing.
+    refused in any case; this gives its thread back, which makes no more calls for it. A process without open
+    claims asks nothing.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -50,7 +51,10 @@ class StopsLostWork(Middleware):
                 log.warning("can't see whether claims were lost", error=str(error).strip())
                 continue
             for thread_id, claim in ((thread_id, one.claim) for thread_id, one in held.items()):
-                if claim.message_id in lost and interrupt(thread_id):
+                if claim.message_id not in lost:
+                    continue
+                open_claims.refuse_calls(thread_id, claim)
+                if interrupt(thread_id):
                     log.info(
                         "broke off a call that is no longer wanted", kind=claim.kind, job=str(claim.job_id)
                     )

@@ -17,6 +17,7 @@ from app.claims import Claim
 from app.database import database
 from app.endings import Kind
 from app.handover import hand_back
+from app.http.deadline import allow_calls, refuse_calls
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +51,14 @@ class OpenClaims(Middleware):
         finally:
             with self._guard:
                 del self._held[threading.get_ident()]
+                allow_calls(threading.get_ident())
+
+    def refuse_calls(self, thread_id: int, claim: Claim[Any]) -> None:
+        """Have a thread make no more calls for a claim that is lost, if it is still at that."""
+        with self._guard:
+            held = self._held.get(thread_id)
+            if held is not None and held.claim is claim:
+                refuse_calls(thread_id)
 
     def held(self) -> dict[int, Held]:
         """What each thread works on."""

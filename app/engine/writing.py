@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -34,16 +35,18 @@ def write(database: Database, hold: RunHold, page: Page, hand: Hand) -> Platform
     """Save a page in one transaction; raises `RunLost` if the run isn't ours, and then nothing is written.
 
     The page is in hand until it is written. It stays there if the database refuses it for good, and the
-    refusal is given: others at work may have bought something too. A connection that breaks just as the
-    transaction ends may leave an event twice in the log, never a node's result.
+    refusal is given: others at work may have bought something too.
     """
     if not page:
         return None
+    tries = itertools.count()
+
+    def save() -> Verdict:
+        return hold.save(database, page.writes, page.events, page.calls, again=next(tries) > 0)
+
     try:
         with hand.holding(UnwrittenPage(page.writes, page.events), page.calls):
-            verdict = retry_on_disconnect(
-                lambda: hold.save(database, page.writes, page.events, page.calls), seconds=math.inf
-            )
+            verdict = retry_on_disconnect(save, seconds=math.inf)
     except psycopg2.Error as refused:
         return refusal_of(refused, hand.kept())
     if verdict is not Verdict.OURS:
@@ -60,7 +63,7 @@ def write_kept(database: Database, hold: RunHold, hand: Hand) -> None:
     events = [event for page in pages for event in page.events]
     try:
         verdict = retry_on_disconnect(
-            lambda: hold.save(database, writes, events, forgets_kept=True), seconds=math.inf
+            lambda: hold.save(database, writes, events, forgets_kept=True, again=True), seconds=math.inf
         )
     except psycopg2.Error as refused:
         raise refusal_of(refused, hand.kept()) from None

@@ -33,8 +33,9 @@ _call = threading.local()
 #: The connection that each thread waits on, so that another one can break it off.
 _waiting: dict[int, httpcore2.NetworkStream] = {}
 _waiting_guard = threading.Lock()
-#: Threads whose last call was broken off.
+#: Threads whose last call was broken off, and those that are to make no other.
 _interrupted: set[int] = set()
+_refused: set[int] = set()
 
 
 @contextmanager
@@ -80,6 +81,16 @@ def interrupt(thread_id: int) -> bool:
         return True
 
 
+def refuse_calls(thread_id: int) -> None:
+    """Have every further call of a thread fail, until they are allowed again."""
+    _refused.add(thread_id)
+
+
+def allow_calls(thread_id: int) -> None:
+    """The thread is at something else from here on."""
+    _refused.discard(thread_id)
+
+
 def was_interrupted() -> bool:
     """Whether somebody here, not the other side, broke this thread's last call off."""
     return threading.get_ident() in _interrupted
@@ -99,6 +110,8 @@ def _waiting_on(stream: httpcore2.NetworkStream) -> Iterator[None]:
 
 def _left(timeout: float | None, expired: type[httpcore2.TimeoutException]) -> float | None:
     """The timeout of the next socket operation, in seconds; raises `expired` when no time is left."""
+    if threading.get_ident() in _refused:
+        raise expired("nobody wants what this thread calls for")
     deadline: float | None = getattr(_call, "deadline", None)
     if deadline is None:
         return timeout

@@ -139,20 +139,23 @@ class RunHold(BaseModel):
         calls: Sequence[Call] = (),
         *,
         forgets_kept: bool = False,
+        again: bool = False,
     ) -> Verdict:
         """Write nodes, events, and what was asked of providers, in one transaction and one round trip.
 
-        With `forgets_kept` it is what the claim's job had kept, which is kept no more.
+        With `forgets_kept` it is what the claim's job had kept, which is kept no more. With `again` it may
+        have been written before: a node's result and an event are there once all the same.
         """
         written = [storable(result.model_dump(mode="json", exclude_none=True)) for result in results]
         return self._ask(
             database,
             "SELECT worker.save_run_progress(%s, %s, %s, %s, %s::jsonb[], p_calls => %s,"
-            " p_forgets_kept => %s) AS verdict",
+            " p_forgets_kept => %s, p_again => %s) AS verdict",
             Json(written),
             event_parameters(events),
             call_parameters(calls),
             forgets_kept,
+            again,
         )
 
     def note_calls(self, database: Database, calls: Sequence[Call]) -> None:

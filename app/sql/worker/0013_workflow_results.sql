@@ -54,14 +54,29 @@ BEGIN
     RETURN 'ours';
 END $$;
 
+-- Whether the log has all of these events since the run's claim began: a commit whose reply was lost had worked.
+CREATE FUNCTION worker.fn_are_told(p_message_id uuid, p_run_id uuid, p_events jsonb[]) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = '' AS $$
+    SELECT NOT EXISTS (
+        SELECT FROM unnest(p_events) AS e (event)
+        WHERE NOT EXISTS (
+            SELECT FROM lenses.workflow_run_events o
+            WHERE o.run_id = p_run_id AND o.type = e.event ->> 'type'
+              AND o.payload = worker.fn_light_payload(coalesce(e.event -> 'payload', '{}'), p_run_id)
+              AND o.created_at >= c.first_claimed_at))
+    FROM worker.claims c WHERE c.message_id = p_message_id
+$$;
+
 -- Write results of nodes and the events that tell of them, if the attempt still may, and give the verdict.
 -- A node that has ended stays as it is; of several results of one node the last counts. Results are objects
 -- with the columns' names and status at least, and `parked` for a node that waits without a worker; a node that
 -- was deleted meanwhile has no place for one. Calls to providers are written down whatever the verdict: they
--- were paid for. With p_forgets_kept they are what the claim's job had kept.
+-- were paid for. With p_forgets_kept they are what the claim's job had kept. With p_again the same may have been
+-- written before, so that events which the log has are not told twice.
 CREATE FUNCTION worker.save_run_progress(
     p_message_id uuid, p_attempt integer, p_run_id uuid, p_results jsonb, p_events jsonb[] DEFAULT '{}',
-    p_publish boolean DEFAULT true, p_calls jsonb DEFAULT NULL, p_forgets_kept boolean DEFAULT false
+    p_publish boolean DEFAULT true, p_calls jsonb DEFAULT NULL, p_forgets_kept boolean DEFAULT false,
+    p_again boolean DEFAULT false
 ) RETURNS text
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
@@ -77,7 +92,7 @@ BEGIN
     IF p_results @? '$[*].parked' THEN
         PERFORM worker.fn_park_nodes(p_run_id, p_results);
     END IF;
-    IF cardinality(p_events) > 0 THEN
+    IF cardinality(p_events) > 0 AND NOT (p_again AND worker.fn_are_told(p_message_id, p_run_id, p_events)) THEN
         PERFORM worker.append_run_events(p_run_id, p_events, p_publish);
     END IF;
     IF p_forgets_kept THEN

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from app.errors import GiveUp, RetryLater
-from app.http.deadline import DeadlineBackend, total_deadline
+from app.http.deadline import DeadlineBackend, allow_calls, refuse_calls, total_deadline
 from app.providers import asking, google, outcomes
 from app.providers.transport import http_client
 
@@ -124,3 +124,15 @@ def test_a_google_model_can_not_bend_the_path(ask_provider, server):
             ask_provider("google", name)
         assert caught.value.code == "provider.model_not_found"
     assert server.calls == []
+
+
+def test_a_thread_that_nobody_wants_anything_of_makes_no_call_until_it_is_at_something_else(server):
+    url = f"{server.url}/nowhere"
+    refuse_calls(threading.get_ident())
+    try:
+        with total_deadline(5), pytest.raises(httpx2.TimeoutException):
+            http_client().post(url, timeout=5)
+    finally:
+        allow_calls(threading.get_ident())
+    assert server.calls == []
+    assert http_client().post(url, timeout=5).status_code == 404
