@@ -90,8 +90,8 @@ EDGES = {
 #: Rooms whose parsers read only what this package wrote, or the deployer.
 INSIDE = (
     *("app/cli/", "app/local/", "app/engine/", "app/teamwork/", "app/platform/"),
-    # Files of this package, and a key of the environment.
-    *("app/providers/catalog.py", "app/phoenix/tokens.py"),
+    # Files of this package, what it has kept itself, and a key of the environment.
+    *("app/providers/catalog.py", "app/answers.py", "app/phoenix/tokens.py"),
     *("app/nodes/battles/series.py", "app/nodes/media/making.py", "app/nodes/data/values.py"),
 )
 _PARSES = re.compile(

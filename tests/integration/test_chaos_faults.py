@@ -36,11 +36,14 @@ def test_a_session_is_killed_between_the_end_of_its_claim_and_the_result(
     run = enqueue_lens_run(connection, model="gpt-4o", inputs={"prompt": "hi"})
     _, claim = open_claim(jobs_database, uuid4(), "lens_run", "host:1", hint=run, max_deaths=3)
     assert claim is not None
+    claim.patience_seconds = 0.0
     with ThreadPoolExecutor(1) as aside:
         killed = aside.submit(kill_endings, databases.superuser_dsn(dsn))
         eventually(lambda: call(connection, AMBUSHED, "execution.runs"), what="the ambush")
-        with pytest.raises(DatabaseAway) as told, claim.finish() as tx:
-            tx.execute("UPDATE execution.runs SET status = 'succeeded' WHERE id = %s", (run,))
+        with pytest.raises(DatabaseAway) as told:
+            claim.finish(
+                lambda tx: tx.execute("UPDATE execution.runs SET status = 'succeeded' WHERE id = %s", (run,))
+            )
         assert told.value.sqlstate in ("57P01", None)
         assert killed.result() == 1
     assert call(connection, "SELECT finished_at FROM worker.claims") is None

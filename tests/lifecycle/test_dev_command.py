@@ -84,7 +84,7 @@ def family_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
     def look() -> list[psutil.Process] | None:
         found = psutil.Process(process.pid).children(recursive=True)
         names = " ".join(part for child in found for part in cmdline_of(child))
-        wanted = ("postgres", "app.actors", "app.schedules", "-m realtime")
+        wanted = ("postgres", "app.worker", "app.schedules", "-m realtime")
         return found if all(name in names for name in wanted) else None
 
     return eventually(look, what="every process type")
