@@ -47,7 +47,10 @@ def put_down(
         workflow = make_workflow(connection, NODES, [])
         run_id = enqueue_workflow_run(connection, workflow.workflow_id)
         claimed = must_claim(jobs_database, hint=run_id)
-        assert execute(jobs_database, WorkflowRun.model_validate(claimed.job), hold_of(claimed)) is None
+        assert (
+            execute(jobs_database, WorkflowRun.model_validate(claimed.job), hold_of(claimed), claimed.hand)
+            is None
+        )
         return workflow, run_id
 
     return begin

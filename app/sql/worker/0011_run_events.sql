@@ -36,7 +36,7 @@ LANGUAGE plpgsql SET search_path = '' AS $$
 BEGIN
     -- Every process asks for it when it starts, in a database that is read only too.
     IF EXISTS (SELECT FROM worker.run_event_transport t WHERE t.transport <> p_transport) THEN
-        UPDATE worker.run_event_transport t SET transport = p_transport;
+        UPDATE worker.run_event_transport t SET transport = p_transport WHERE t.transport <> p_transport;
     END IF;
 END;
 $$;

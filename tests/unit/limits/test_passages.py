@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from typing import Any
@@ -126,7 +127,7 @@ def test_a_call_tells_whose_passage_it_took_unless_its_message_does() -> None:
 
 
 def test_an_outage_is_sat_out_and_what_can_not_be_settled_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(patience, "_pauses", lambda: itertools.chain([0.0] * 3, itertools.repeat(3600.0)))
     outage = [DatabaseAway("gone")] * 3
     again = RecordedDatabase(answer(), *outage, [])
     with passage(again, TICKET, QUOTA, hold_seconds=60.0):
