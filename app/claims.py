@@ -79,6 +79,8 @@ class Claim(Generic[Job]):
     calls: list[Call] = field(default_factory=list)
     hand: Hand = field(default_factory=Hand, compare=False)
     patience_seconds: float = PATIENCE_SECONDS
+    #: Whether the process that stops gave it back, while its thread was still at it.
+    handed_back: bool = field(default=False, compare=False)
 
     def finish(
         self,

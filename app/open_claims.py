@@ -69,6 +69,8 @@ class OpenClaims(Middleware):
         """Hand back what the time given was too short for; runs before the broker gives messages back."""
         cut_off = [held.claim for held in self.held().values()]
         if cut_off:
+            for claim in cut_off:
+                claim.handed_back = True
             hand_back(database(), cut_off)
             log.info("handed back unfinished jobs", jobs=len(cut_off))
 

@@ -128,6 +128,8 @@ def _run_ticket(kind: Kind, hint: str | None) -> None:
             _attempt(kind, opened, claim)
         except StaleClaim as error:
             log.warning("result dropped", reason=error.message)
+            if claim.handed_back:  # the message goes on to the next attempt, and is not done with
+                raise again(0) from None
         except DatabaseAway as error:
             log.warning("database went away during the job", error=str(error))
             if _is_still_ours(claim, error):
